@@ -1,0 +1,219 @@
+"""Bring the file of a track within reach of the decoder, and notice when it is not the planned one.
+
+The first stop of a track. A file that turns out missing, locked or changed is a result
+(`AudioError`); a store that does not answer is not: its error passes through, for the scheduler
+to try again.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+from fsspec import AbstractFileSystem
+
+from embedlib.catalog.uris import absolute, filesystem, is_url, masked, without_query
+from embedlib.catalog.version import local_version, remote_version
+from embedlib.errors import ChangedAudioError, MissingAudioError, UnreadableAudioError
+from embedlib.records import Track
+
+LOCAL_BLOCK_BYTES = 1 << 20
+REMOTE_BLOCK_BYTES = 8 << 20
+"""One request to a store per block: large enough to hide its latency, small enough for memory."""
+
+UNREADABLE_ERRNOS = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+)
+"""What a local file system says about a file; other errors (EIO, ESTALE ...) are about itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Size and version of a file at one moment.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    version : str
+        As `embedlib.catalog.version` tells it.
+    """
+
+    size: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAudio:
+    """A file that the decoder can open by its path.
+
+    Attributes
+    ----------
+    path : str
+        Absolute local path: of the file itself, or of a temporary copy.
+    name : str
+        What people know it by: `path`, or the URL without credentials.
+    size : int
+        Bytes that were read.
+    content_hash : str
+        ``sha256:<hex>`` of these bytes.
+    planned : Sighting or None
+        What `path` must still be when decoding ends; None for a copy, which nobody else writes.
+    """
+
+    path: str
+    name: str
+    size: int
+    content_hash: str
+    planned: Sighting | None = None
+
+    def check_unchanged(self) -> None:
+        """Compare the file with the planned version; call it after the last byte was decoded.
+
+        Raises
+        ------
+        ChangedAudioError
+            If size or version differ.
+        MissingAudioError
+            If the file is gone.
+        """
+        if self.planned is not None:
+            _compare(_sight_local(self.path), self.planned, name=self.name)
+
+
+@contextmanager
+def local_copy(track: Track) -> Iterator[LocalAudio]:
+    """Give a local path with the bytes of a track, hashed, for as long as the context lasts.
+
+    Local files are used where they are; others are streamed in blocks into a temporary file,
+    which is deleted at the end. Size and version are compared with the planned ones before the
+    first and after the last byte; a track without `version` was never planned, so its file need
+    only stay as it is found.
+
+    Parameters
+    ----------
+    track : Track
+        Its `uri`, `size` and `version` are read.
+
+    Yields
+    ------
+    audio : LocalAudio
+        What to decode.
+
+    Raises
+    ------
+    MissingAudioError
+        If there is no such file.
+    UnreadableAudioError
+        If the local file system refuses to hand it out.
+    ChangedAudioError
+        If it is not the version that was planned.
+    OSError
+        If the store or the disk fails; trying again may help. Clients of stores have errors of
+        their own, which pass through too.
+    ConfigError
+        If fsspec does not know the protocol of the URL.
+    """
+    if not is_url(track.uri):
+        yield _read_in_place(absolute(track.uri), track)
+        return
+    store, path = filesystem(track.uri)
+    suffix = os.path.splitext(without_query(path))[1]
+    with tempfile.NamedTemporaryFile(prefix="embedlib-", suffix=suffix) as copy:
+        yield _download(store, path, copy, track)
+
+
+def _read_in_place(path: str, track: Track) -> LocalAudio:
+    with _local_errors(path):
+        planned = _planned(track, _sight_local(path))
+        with open(path, "rb") as file:
+            content_hash = _hash_blocks(file, LOCAL_BLOCK_BYTES)
+    audio = LocalAudio(path, path, planned.size, content_hash, planned)
+    audio.check_unchanged()
+    return audio
+
+
+def _download(store: AbstractFileSystem, path: str, copy: IO[bytes], track: Track) -> LocalAudio:
+    name = masked(track.uri)
+    try:
+        planned = _planned(track, _sight_remote(store, path))
+        # Without a cache, which would hold a second and larger block.
+        with store.open(path, "rb", cache_type="none") as source:
+            content_hash = _hash_blocks(source, REMOTE_BLOCK_BYTES, keep=copy.write)
+        _compare(_sight_remote(store, path), planned, name=name)
+    except FileNotFoundError as exc:
+        raise _missing(name) from exc
+    copy.flush()
+    size = copy.tell()
+    if planned.size not in (-1, size):
+        raise _changed(name, f"{size} bytes were read, {planned.size} were planned")
+    return LocalAudio(copy.name, name, size, content_hash)
+
+
+def _hash_blocks(
+    source: IO[bytes], block_bytes: int, *, keep: Callable[[bytes], object] | None = None
+) -> str:
+    digest = hashlib.sha256()
+    while block := source.read(block_bytes):
+        digest.update(block)
+        if keep is not None:
+            keep(block)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _sight_local(path: str) -> Sighting:
+    with _local_errors(path):
+        stat = os.stat(path)
+    return Sighting(stat.st_size, local_version(stat))
+
+
+def _sight_remote(store: AbstractFileSystem, path: str) -> Sighting:
+    store.invalidate_cache(path)  # else a listing from before the change may answer
+    info = store.info(path)
+    size = info.get("size")
+    return Sighting(-1 if size is None else int(size), remote_version(info))
+
+
+def _planned(track: Track, seen: Sighting) -> Sighting:
+    """Tell what the file must be from first to last byte, after comparing it with the plan."""
+    if track.version:
+        _compare(seen, Sighting(track.size, track.version), name=masked(track.uri))
+    return seen
+
+
+def _compare(seen: Sighting, planned: Sighting, *, name: str) -> None:
+    if -1 not in (planned.size, seen.size) and planned.size != seen.size:
+        raise _changed(name, f"size {seen.size} bytes, planned {planned.size}")
+    if seen.version != planned.version:
+        raise _changed(name, f"version {seen.version!r}, planned {planned.version!r}")
+
+
+@contextmanager
+def _local_errors(path: str) -> Iterator[None]:
+    """Turn what the file system says about one file into a result; let its own failures pass."""
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise _missing(path) from exc
+    except OSError as exc:
+        if exc.errno not in UNREADABLE_ERRNOS:
+            raise
+        raise UnreadableAudioError(
+            f"{path} cannot be read: {exc.strerror}", fix="check its permissions"
+        ) from exc
+
+
+def _missing(name: str) -> MissingAudioError:
+    return MissingAudioError(f"{name} does not exist", fix="list the catalogue again")
+
+
+def _changed(name: str, difference: str) -> ChangedAudioError:
+    return ChangedAudioError(
+        f"{name} changed since it was planned: {difference}", fix="list the catalogue again"
+    )

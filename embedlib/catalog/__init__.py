@@ -1,0 +1,1 @@
+"""Where audio comes from: listing sources, reading manifests, cutting catalogues into shards."""

@@ -1,0 +1,149 @@
+"""Cut a catalogue into shards: what is decoded together and committed together.
+
+Which shard a track belongs to depends on the tracks alone, not on the order in which they were
+listed, on counters or on workers, so that two drivers that list the same source agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from embedlib.catalog.formats import BYTES_PER_S, UNKNOWN_BYTES_PER_S, extension
+from embedlib.catalog.uris import without_query
+from embedlib.errors import ConfigError
+from embedlib.records import Shard, Track
+
+N_SHARDS_AIM = 2_000
+"""A commit per shard costs tens of milliseconds and a lost worker at most one shard of work."""
+
+MIN_SHARD_S, MAX_SHARD_S = 900.0, 14_400.0
+"""Seconds of audio: a quarter of an hour pays for a commit, four hours bound what is lost."""
+
+MIN_SHARDS = 32
+"""Where there are as many tracks, so that a small catalogue keeps every core busy."""
+
+UNKNOWN_AUDIO_S = 240.0
+"""A song of four minutes, for files whose size the source does not say."""
+
+N_ID_DIGITS = 16
+"""Hexadecimal digits of an id: with 64 bits, two of a million shards are the same once in 4e7."""
+
+
+def estimate_audio_s(track: Track) -> float:
+    """Estimate how much audio a track holds, without opening it.
+
+    Parameters
+    ----------
+    track : Track
+        Its stretch, size and extension are read.
+
+    Returns
+    -------
+    audio_s : float
+        Seconds: what the stretch says where it has both ends, else the size over the bytes per
+        second that are usual for the format.
+
+    Examples
+    --------
+    >>> estimate_audio_s(Track("a", "/a.wav", 1_764_000, ""))
+    10.0
+    >>> estimate_audio_s(Track("a", "/a.mp3", -1, "", start_s=10.0, end_s=12.5))
+    2.5
+    """
+    start_s = track.start_s or 0.0
+    end_s = _file_s(track) if track.end_s is None else track.end_s
+    return max(0.0, end_s - start_s)
+
+
+def assign_shards(tracks: Iterable[Track], *, shard_hours: float | None = None) -> list[Track]:
+    """Give each track the id of the shard it belongs to.
+
+    Parameters
+    ----------
+    tracks : iterable of Track
+        In any order, with distinct ids.
+    shard_hours : float, optional
+        Hours of audio per shard; by default the 2,000th part of the whole, but between a quarter
+        of an hour and four hours.
+
+    Returns
+    -------
+    tracks : list of Track
+        In the order of their ids, with `shard_id`. No shard holds more audio than wanted, unless it
+        is a single track, and there are at least 32 shards where there are as many tracks.
+
+    Raises
+    ------
+    ConfigError
+        If `shard_hours` is not positive.
+    """
+    ordered = sorted(tracks, key=lambda track: track.track_id)
+    target_s = _target_s(ordered, shard_hours)
+    max_tracks = max(1, len(ordered) // MIN_SHARDS)
+    shards = _cut(ordered, target_s=target_s, max_tracks=max_tracks)
+    named = ((_shard_id(shard), shard) for shard in shards)
+    return [replace(track, shard_id=shard_id) for shard_id, shard in named for track in shard]
+
+
+def group_shards(tracks: Iterable[Track]) -> list[Shard]:
+    """Collect the tracks of each shard.
+
+    Parameters
+    ----------
+    tracks : iterable of Track
+        With `shard_id`, in any order.
+
+    Returns
+    -------
+    shards : list of Shard
+        In the order of their first track, each with its tracks in the order of their ids.
+    """
+    members: dict[str, list[Track]] = {}
+    for track in sorted(tracks, key=lambda track: track.track_id):
+        members.setdefault(track.shard_id, []).append(track)
+    return [
+        Shard(shard_id, tuple(shard), math.fsum(map(estimate_audio_s, shard)))
+        for shard_id, shard in members.items()
+    ]
+
+
+def _file_s(track: Track) -> float:
+    if track.size < 0:
+        return UNKNOWN_AUDIO_S
+    ending = extension(without_query(track.uri))
+    return track.size / BYTES_PER_S.get(ending, UNKNOWN_BYTES_PER_S)
+
+
+def _target_s(tracks: Sequence[Track], shard_hours: float | None) -> float:
+    if shard_hours is None:
+        total_s = math.fsum(map(estimate_audio_s, tracks))
+        return min(MAX_SHARD_S, max(MIN_SHARD_S, total_s / N_SHARDS_AIM))
+    if not 0.0 < shard_hours < math.inf:
+        raise ConfigError(
+            f"shard_hours={shard_hours} is no amount of audio", fix="give hours above 0, or none"
+        )
+    return 3_600.0 * shard_hours
+
+
+def _cut(tracks: Sequence[Track], *, target_s: float, max_tracks: int) -> Iterator[list[Track]]:
+    shard: list[Track] = []
+    shard_s = 0.0
+    for track in tracks:
+        audio_s = estimate_audio_s(track)
+        if shard and (len(shard) == max_tracks or shard_s + audio_s > target_s):
+            yield shard
+            shard, shard_s = [], 0.0
+        shard.append(track)
+        shard_s += audio_s
+    if shard:
+        yield shard
+
+
+def _shard_id(tracks: Sequence[Track]) -> str:
+    """Derive an id from what is embedded, not from where it lies, so that it may be moved."""
+    content = [(track.track_id, track.version, track.start_s, track.end_s) for track in tracks]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:N_ID_DIGITS]

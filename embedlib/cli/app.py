@@ -1,0 +1,73 @@
+"""The command ``embedlib``: verbs put together, errors turned into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from embedlib.cli import demo, extract, models, outputs
+from embedlib.errors import EmbedlibError
+
+app = typer.Typer(
+    name="embedlib",
+    help="Catalogues of audio in, tables of deep embeddings out.",
+    epilog="Example: embedlib extract ~/music --models msd-musicnn-1 --out OUT",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("extract")(extract.extract)
+app.command("status")(outputs.status)
+app.command("verify")(outputs.verify)
+app.command("failures")(outputs.failures)
+app.command("diff")(outputs.diff)
+app.command("files")(outputs.files)
+app.add_typer(models.app, name="models")
+app.command("demo")(demo.demo)
+
+
+def spread(arguments: Sequence[str], *, option: str) -> list[str]:
+    """Let one option take several values: ``--models a b`` means ``--models a --models b``.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        As typed.
+    option : str
+        The option, dashes included.
+
+    Returns
+    -------
+    arguments : list of str
+        With the option in front of each of its values.
+
+    Examples
+    --------
+    >>> spread(["x", "--models", "a", "b", "--out", "o"], option="--models")
+    ['x', '--models', 'a', '--models', 'b', '--out', 'o']
+    """
+    spread_out: list[str] = []
+    is_inside = False
+    for argument in arguments:
+        if argument.startswith("-"):
+            is_inside = argument == option
+        elif is_inside and spread_out[-1] != option:
+            spread_out.append(option)
+        spread_out.append(argument)
+    return spread_out
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    try:
+        app(args=spread(sys.argv[1:], option="--models"))
+    except EmbedlibError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        sys.exit(exc.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""``embedlib extract``: parse, call, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from embedlib.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from embedlib.config import ExtractConfig
+    from embedlib.run.extract import RunSummary
+
+NEW_FAILURES = 3
+"""Exit code of a run that ended but met more new failures than it was allowed."""
+
+
+def extract(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, folders, globs, manifests (CSV, JSONL, Parquet), URLs."),
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option(help="Names of models; see `embedlib models list`.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Folder of the output.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with any of these options; flags override it.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Weight file to use, when one model is named.")
+    ] = None,
+    node: Annotated[
+        str | None, typer.Option(help="Output node to read, when one model is named.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, openvino or essentia.")] = None,
+    precision: Annotated[str | None, typer.Option(help="f32 or bf16.")] = None,
+    decoder: Annotated[str | None, typer.Option(help="pyav or essentia (MonoLoader).")] = None,
+    resampler: Annotated[
+        str | None, typer.Option(help="soxr-hq, or essentia-q0 (best) to essentia-q4.")
+    ] = None,
+    patch_hop_frames: Annotated[
+        int | None, typer.Option(help="Distance of patches in frames; the model's own by default.")
+    ] = None,
+    last_patch: Annotated[str | None, typer.Option(help="tile-short, discard or repeat.")] = None,
+    patches: Annotated[
+        bool | None, typer.Option(help="Keep the embedding of each patch beside their mean.")
+    ] = None,
+    max_duration_s: Annotated[
+        float | None, typer.Option(help="Longer tracks become rows with status too_long.")
+    ] = None,
+    cpu_deadline_s: Annotated[
+        float | None, typer.Option(help="CPU seconds that decoding one track may take.")
+    ] = None,
+    carry: Annotated[
+        list[str] | None, typer.Option(help="Column of the manifests to keep; may be repeated.")
+    ] = None,
+    shard_hours: Annotated[float | None, typer.Option(help="Hours of audio per shard.")] = None,
+    local: Annotated[
+        bool | None, typer.Option("--local", help="Run in this process, without Ray.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster; one is started here otherwise.")
+    ] = None,
+    n_cores: Annotated[int | None, typer.Option(help="Cores to use on this machine.")] = None,
+    budget_mb: Annotated[
+        int | None, typer.Option(help="Limit for decoded audio in flight, in MiB.")
+    ] = None,
+    max_failed: Annotated[
+        int | None, typer.Option(help="New failures that still exit with 0.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Extract the embeddings of a catalogue into tables; run it again to continue.
+
+    Exit codes: 0 all done, 1 an error, 2 wrong usage, 3 finished with more new failures than
+    --max-failed, 130 and 143 ended by SIGINT and SIGTERM.
+
+    Example: embedlib extract ~/music --models msd-musicnn-1 --out OUT
+    """
+    flags = dict(locals())
+    for name in ("config", "json", "quiet"):
+        del flags[name]
+    given = {name: value for name, value in flags.items() if value not in (None, [])}
+    checked = _checked(given, config)
+    summary = run_and_show(checked, quiet=quiet)
+    if json:
+        print_json(summary)
+    else:
+        for line in summary_lines(summary):
+            say(line)
+    raise typer.Exit(_exit_code(summary, max_failed=checked.max_failed))
+
+
+def _checked(flags: dict[str, Any], config: Path | None) -> ExtractConfig:
+    from embedlib.config import extract_config, read_config
+
+    values = read_config(config) if config else {}
+    return extract_config(values | flags, origin=str(config) if config else "command line")
+
+
+def run_and_show(config: ExtractConfig, *, quiet: bool) -> RunSummary:
+    """Carry out a run with its progress on stderr.
+
+    Parameters
+    ----------
+    config : ExtractConfig
+        What to do.
+    quiet : bool
+        Whether to show nothing.
+
+    Returns
+    -------
+    summary : RunSummary
+        What was done.
+    """
+    from embedlib.cli.progress import Progress
+    from embedlib.run.extract import RunWatcher, run_extract
+
+    if quiet:
+        return run_extract(config, watcher=RunWatcher())
+    with Progress() as progress:
+        return run_extract(config, watcher=progress)
+
+
+def summary_lines(summary: RunSummary) -> list[str]:
+    """Say in a few lines what a run did.
+
+    Parameters
+    ----------
+    summary : RunSummary
+        What was done.
+
+    Returns
+    -------
+    lines : list of str
+        For people.
+    """
+    lines = [_main_line(summary)]
+    if summary.n_failed:
+        failed = [f"{n} {status}" for status, n in summary.statuses.items() if status not in _KEPT]
+        lines.append(f"failed: {', '.join(failed)}; see `embedlib failures {summary.out}`")
+    if summary.n_changed or summary.n_vanished:
+        lines.append(
+            f"{summary.n_changed} tracks have changed and {summary.n_vanished} have vanished since "
+            "they were planned; their rows were left as they are"
+        )
+    if summary.untrained:
+        lines.append(
+            f"note: {', '.join(summary.untrained)} has random weights: "
+            "its embeddings show shapes and speed, and mean nothing"
+        )
+    if summary.signal_number:
+        lines.append("ended early by a signal; run the same command to continue")
+    return lines
+
+
+_KEPT = ("ok", "damaged", "truncated")
+
+
+def _main_line(summary: RunSummary) -> str:
+    models = ", ".join(summary.models)
+    if not summary.n_rows and not summary.signal_number:
+        return f"nothing to do: all {summary.n_tracks} tracks are in {summary.out} for {models}"
+    hours = summary.audio_s / 3600
+    rate = summary.audio_s / summary.wall_s
+    return (
+        f"{summary.n_rows} rows, {summary.n_patches} patches, {hours:.2f} h of audio for {models} "
+        f"in {summary.wall_s:.1f} s ({rate:.0f} times real time) -> {summary.out}"
+    )
+
+
+def _exit_code(summary: RunSummary, *, max_failed: int) -> int:
+    if summary.signal_number:
+        return 128 + summary.signal_number
+    return NEW_FAILURES if summary.n_failed > max_failed else 0

@@ -1,0 +1,134 @@
+"""Progress of a run on stderr: a live line on a terminal, else a line every 30 seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from embedlib.features.front_end import front_end
+from embedlib.records import KEPT
+from embedlib.run.driver import RunPlan
+from embedlib.run.events import Decoded, Embedded, Event, Tick, Written
+from embedlib.run.extract import RunWatcher
+from embedlib.run.scheduler import Scheduler
+
+LINE_EVERY_S = 30.0
+
+_BAR_CELLS = 24
+
+
+class Progress(RunWatcher):
+    """Watch a run and say how far it is; a context manager.
+
+    Parameters
+    ----------
+    console : Console, optional
+        Where to say it; stderr by default.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(file=sys.stderr)
+        self._live: Live | None = None
+        self._started = time.monotonic()
+        self._said = self._started
+        self._n_rows = 0
+        self._n_done = 0
+        self._n_failed = 0
+        self._planned_s = 0.0
+        self._done_s = 0.0
+        self._audio_s = 0.0
+        self._chunk_s: dict[str, dict[int, float]] = {}
+        self._shard_s: dict[str, float] = {}
+        self._stage = "start"
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def on_plan(self, plan: RunPlan) -> None:
+        """Learn how much there is to do, and start to show it.
+
+        Parameters
+        ----------
+        plan : RunPlan
+            The pending shards.
+        """
+        if not plan.shards:
+            return
+        for shard_id, shard in plan.shards.items():
+            self._shard_s[shard_id] = shard.audio_s
+            self._n_rows += len(shard.tracks) * len(plan.models[shard_id])
+            self._planned_s += shard.audio_s * len(plan.models[shard_id])
+        self._started = self._said = time.monotonic()
+        if self._console.is_terminal:
+            self._live = Live(
+                get_renderable=self._render, console=self._console, refresh_per_second=4
+            )
+            self._live.start()
+
+    def on_event(self, event: Event, scheduler: Scheduler) -> None:
+        """Count what has happened.
+
+        Parameters
+        ----------
+        event : Event
+            What.
+        scheduler : Scheduler
+            Its state after the event.
+        """
+        match event:
+            case Decoded(attempt_id, seq, n_bytes, name):
+                fe = front_end(name)
+                n_frames = n_bytes / (4 * fe.n_bands)
+                of_attempt = self._chunk_s.setdefault(attempt_id, {})
+                of_attempt[seq] = n_frames * fe.hop_samples / fe.sr_hz
+            case Embedded(attempt_id, seq):
+                self._audio_s += self._chunk_s.get(attempt_id, {}).get(seq, 0.0)
+            case Written(attempt_id, part):
+                self._chunk_s.pop(attempt_id, None)
+                self._n_done += part.n_rows
+                self._n_failed += sum(n for status, n in part.statuses if status not in KEPT)
+                self._done_s += self._shard_s.get(part.shard_id, 0.0)
+            case Tick():
+                self._stage = scheduler.bottleneck
+                self._say_now_and_then()
+
+    def line(self) -> str:
+        """Say where the run is.
+
+        Returns
+        -------
+        line : str
+            Rows, audio, speed, failures, time left, and the stage that binds.
+        """
+        elapsed_s = max(time.monotonic() - self._started, 1e-3)
+        return (
+            f"{self._n_done}/{self._n_rows} tracks  {self._audio_s / 3600:.2f} h of audio  "
+            f"{self._audio_s / elapsed_s:.0f}x real time  {self._n_failed} failed  "
+            f"ETA {self._eta(elapsed_s)}  bound by {self._stage}"
+        )
+
+    def _eta(self, elapsed_s: float) -> str:
+        """Time left, from the audio of shards that are done against what was planned."""
+        if not self._done_s:
+            return "-"
+        left_s = round(elapsed_s * max(self._planned_s - self._done_s, 0.0) / self._done_s)
+        return f"{left_s // 3600}:{left_s // 60 % 60:02}:{left_s % 60:02}"
+
+    def _render(self) -> Text:
+        share = self._n_done / self._n_rows if self._n_rows else 0.0
+        n_full = round(share * _BAR_CELLS)
+        bar = "━" * n_full + "╌" * (_BAR_CELLS - n_full)
+        return Text(f"{bar} {share:4.0%}  {self.line()}", no_wrap=True, overflow="ellipsis")
+
+    def _say_now_and_then(self) -> None:
+        if self._live is None and time.monotonic() - self._said > LINE_EVERY_S:
+            self._said = time.monotonic()
+            self._console.print(self.line(), soft_wrap=True)

@@ -1,0 +1,164 @@
+"""Configuration at the door: YAML or keyword arguments in, one checked record out.
+
+Field names are those of the command line (``--patch-hop-frames`` is `patch_hop_frames`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from embedlib.errors import ConfigError
+
+
+class ExtractConfig(BaseModel):
+    """What ``embedlib extract`` is to do.
+
+    Attributes
+    ----------
+    sources : list of str
+        Files, folders, globs, manifests, fsspec URLs.
+    models : list of str
+        Names of models; ``untrained-NAME`` is the same graph with random weights.
+    out : str
+        Folder of the output.
+    weights : str or None
+        Weight file, where one model is named and its file is not to be searched for.
+    node : str or None
+        Another output node than the model's embeddings, where one model is named.
+    engine : {'auto', 'openvino', 'essentia'}
+        What runs the graphs.
+    precision : {'f32', 'bf16'}
+        Of inference.
+    decoder : {'pyav', 'essentia'}
+        Who decodes; ``essentia`` is MonoLoader itself, with an essentia resampler.
+    resampler : str
+        ``soxr-hq``, or ``essentia-q0`` (best) to ``essentia-q4`` (linear).
+    patch_hop_frames : int > 0 or None
+        Distance of patches in frames; None for the model's own.
+    last_patch : {'tile-short', 'discard', 'repeat'}
+        What becomes of the last, incomplete patch.
+    patches : bool
+        Keep the embedding of each patch beside their mean.
+    max_duration_s : float > 0
+        Longer tracks become rows with status ``too_long``.
+    cpu_deadline_s : float > 0
+        CPU seconds that decoding one track may take.
+    carry : list of str
+        Further columns of the manifests to keep in the catalogue.
+    shard_hours : float > 0 or None
+        Audio per shard; None for a size that fits the catalogue.
+    local : bool
+        Run in this process, without Ray.
+    address : str or None
+        A running Ray cluster; None starts one on this machine.
+    n_cores : int > 0 or None
+        Cores to use on this machine; None for all.
+    budget_mb : int > 0
+        Limit for decoded audio in flight.
+    max_failed : int >= 0
+        New failures that a run may meet and still exit with 0.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    sources: list[str] = Field(min_length=1)
+    models: list[str] = Field(min_length=1)
+    out: str
+    weights: str | None = None
+    node: str | None = None
+    engine: Literal["auto", "openvino", "essentia"] = "auto"
+    precision: Literal["f32", "bf16"] = "f32"
+    decoder: Literal["pyav", "essentia"] = "pyav"
+    resampler: Literal[
+        "soxr-hq", "essentia-q0", "essentia-q1", "essentia-q2", "essentia-q3", "essentia-q4"
+    ] = "soxr-hq"
+    patch_hop_frames: int | None = Field(default=None, ge=1)
+    last_patch: Literal["tile-short", "discard", "repeat"] = "tile-short"
+    patches: bool = True
+    max_duration_s: float = Field(default=43_200.0, gt=0)
+    cpu_deadline_s: float = Field(default=600.0, gt=0)
+    carry: list[str] = []
+    shard_hours: float | None = Field(default=None, gt=0)
+    local: bool = False
+    address: str | None = None
+    n_cores: int | None = Field(default=None, ge=1)
+    budget_mb: int = Field(default=256, ge=1)
+    max_failed: int = Field(default=0, ge=0)
+
+
+def extract_config(values: Mapping[str, Any], *, origin: str = "arguments") -> ExtractConfig:
+    """Check the values of a configuration.
+
+    Parameters
+    ----------
+    values : mapping of str to Any
+        By field name.
+    origin : str
+        Where they come from, for the error.
+
+    Returns
+    -------
+    config : ExtractConfig
+        All fields, checked.
+
+    Raises
+    ------
+    ConfigError
+        Naming the key that is unknown, missing or wrong.
+
+    Examples
+    --------
+    >>> extract_config({"sources": ["a"], "models": ["m"], "out": "o"}).budget_mb
+    256
+    """
+    try:
+        return ExtractConfig.model_validate(dict(values))
+    except ValidationError as exc:
+        raise _first_problem(exc, origin=origin) from exc
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the values of a YAML file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    values : dict of str to Any
+        As they stand there, unchecked.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file, or it is not a mapping in YAML.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror}", fix="check the path") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        reason = " ".join(str(exc).split())
+        raise ConfigError(f"{path} is not YAML: {reason}", fix="see configs/runs") from exc
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no keys", fix="see configs/runs for an example")
+    return values
+
+
+def _first_problem(exc: ValidationError, *, origin: str) -> ConfigError:
+    problem = exc.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(sorted(ExtractConfig.model_fields))
+        return ConfigError(f"{origin}: unknown key {key!r}", fix=f"the keys are {known}")
+    if problem["type"] == "missing":
+        return ConfigError(f"{origin}: {key!r} is missing", fix="give it a value")
+    message = problem["msg"].lower()
+    return ConfigError(f"{origin}: {key}={problem['input']!r} is wrong", fix=message)

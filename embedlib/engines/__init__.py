@@ -1,0 +1,1 @@
+"""A graph and its node names become a callable on batches."""

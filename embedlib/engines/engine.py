@@ -1,0 +1,74 @@
+"""What an engine is: a frozen graph and its node names, as a callable on batches.
+
+Engines differ in the runtime behind them, not in what they are given: a verified graph file, the
+name of its input, the names of the wanted nodes and a fixed batch shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from embedlib.errors import ConfigError
+from embedlib.records import Float32
+
+PRECISIONS = ("f32", "bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSpec:
+    """Which graph to load and what to read from it.
+
+    Attributes
+    ----------
+    path : Path
+        A frozen TensorFlow GraphDef that has passed the op allow-list.
+    input_node : str
+        Name of the placeholder that takes the patches.
+    output_nodes : tuple of str
+        Names of the nodes to read.
+    patch_shape : tuple of int
+        Shape of one patch as the placeholder wants it, without the batch axis.
+    batch_size : int > 0
+        Patches per call; every call has exactly as many.
+    precision : str
+        ``f32`` or ``bf16``.
+    """
+
+    path: Path
+    input_node: str
+    output_nodes: tuple[str, ...]
+    patch_shape: tuple[int, ...]
+    batch_size: int = 1
+    precision: str = "f32"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size={self.batch_size} must be positive")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"precision={self.precision!r} is unknown",
+                fix=f"use one of {', '.join(PRECISIONS)}",
+            )
+
+
+class Engine(Protocol):
+    """A loaded graph."""
+
+    name: str
+
+    def __call__(self, batch: Float32) -> tuple[Float32, ...]:
+        """Run one batch.
+
+        Parameters
+        ----------
+        batch : np.ndarray [shape=(batch_size, *patch_shape), float32]
+            Patches; not written to.
+
+        Returns
+        -------
+        outputs : tuple of np.ndarray [shape=(batch_size, ...), float32]
+            One per output node, owned by the caller.
+        """
+        ...

@@ -1,0 +1,148 @@
+"""Hashes of weight files, the locks that keep them, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from uuid import uuid4
+
+from embedlib.errors import HashMismatchError, ModelError
+
+
+def checked_sha256(path: Path, *, expected: str | None) -> str:
+    """Hash a file and compare.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    expected : str or None
+        What its hash must be; None where nothing is known.
+
+    Returns
+    -------
+    sha256 : str
+        Hex digest of its bytes.
+
+    Raises
+    ------
+    HashMismatchError
+        If it differs; the message names both.
+    """
+    sha256 = file_sha256(path)
+    require_sha256(sha256, expected=expected, origin=str(path))
+    return sha256
+
+
+def file_sha256(path: Path) -> str:
+    """Hash a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    sha256 : str
+        Hex digest of its bytes.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all, whoever else writes it.
+
+    Parameters
+    ----------
+    path : Path
+        Its name; missing folders are made.
+    data : bytes
+        Its content.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_lock(path: Path, *, sha256: str, source: str) -> None:
+    """Keep the hash of a weight file, so that another file of its name is noticed.
+
+    Parameters
+    ----------
+    path : Path
+        The weight file.
+    sha256 : str
+        Hex digest of its bytes.
+    source : str
+        Where it came from, for people.
+    """
+    lock = {"file": path.name, "sha256": sha256, "source": source}
+    write_atomically(_lock_path(path), f"{json.dumps(lock, indent=2)}\n".encode())
+
+
+def locked_sha256(path: Path) -> str | None:
+    """Read the lock of a weight file.
+
+    Parameters
+    ----------
+    path : Path
+        The weight file, which need not be there.
+
+    Returns
+    -------
+    sha256 : str or None
+        None where there is no lock.
+
+    Raises
+    ------
+    ModelError
+        If the lock cannot be read.
+    """
+    lock_path = _lock_path(path)
+    try:
+        return str(json.loads(lock_path.read_text())["sha256"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ModelError(
+            f"the lock {lock_path} cannot be read", fix="remove it and fetch the weights again"
+        ) from exc
+
+
+def require_sha256(sha256: str, *, expected: str | None, origin: str) -> None:
+    """Compare a hash with what it must be.
+
+    Parameters
+    ----------
+    sha256 : str
+        Hex digest.
+    expected : str or None
+        What it must be; None where nothing is known.
+    origin : str
+        What was hashed, for the error.
+
+    Raises
+    ------
+    HashMismatchError
+        If they differ; the message names both.
+    """
+    if expected not in (None, sha256):
+        raise HashMismatchError(
+            f"{origin} has the sha256 {sha256}, expected {expected}",
+            fix="remove it and fetch the right file",
+        )
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_suffix(".lock.json")

@@ -1,0 +1,1 @@
+"""The scheduler, the workers, and the drivers that bring them together."""

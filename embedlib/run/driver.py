@@ -1,0 +1,161 @@
+"""What all drivers of the scheduler share: the plan of a run, its interruption, its commits."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from embedlib.errors import RunError
+from embedlib.records import Shard
+from embedlib.run.decoding import CHUNK_BYTES
+from embedlib.run.events import Commit, Committed, Event
+from embedlib.run.job import DecodeJob, ModelJob
+from embedlib.run.scheduler import Scheduler, Work
+from embedlib.tables.commit import commit_parts
+
+TICK_S = 1.0
+"""Between commits: one costs some 40 ms, and a kill loses no more than this of written parts."""
+
+DRAIN_S = 20.0
+"""How long shards in flight may still take after a signal."""
+
+Observer = Callable[[Event, Scheduler], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """All that a driver needs to carry out a run.
+
+    Attributes
+    ----------
+    out : Path
+        The output folder.
+    run_id : str
+        Unique; part of the names of the parts.
+    shards : mapping of str to Shard
+        The pending shards by id, in the order in which they should start.
+    models : mapping of str to tuple of str
+        Models that still need each shard.
+    jobs : mapping of str to ModelJob
+        The models of the run.
+    graphs : mapping of str to Path
+        Verified graph file of each model, on the driver's node.
+    decode : DecodeJob
+        How audio becomes frames.
+    budget_bytes : int
+        Limit for chunks in flight.
+    """
+
+    out: Path
+    run_id: str
+    shards: Mapping[str, Shard]
+    models: Mapping[str, tuple[str, ...]]
+    jobs: Mapping[str, ModelJob]
+    graphs: Mapping[str, Path]
+    decode: DecodeJob
+    budget_bytes: int
+
+    def scheduler(self) -> Scheduler:
+        """Make the state machine of the run.
+
+        Returns
+        -------
+        scheduler : Scheduler
+            With all pending shards, and no workers yet.
+        """
+        return Scheduler(
+            [Work(shard_id, self.models[shard_id]) for shard_id in self.shards],
+            front_ends={name: job.front_end for name, job in self.jobs.items()},
+            budget_bytes=self.budget_bytes,
+            chunk_bytes=CHUNK_BYTES,
+        )
+
+    def file_attempt(self, attempt_id: str) -> str:
+        """Name an attempt so that no other run can name one alike.
+
+        Parameters
+        ----------
+        attempt_id : str
+            The scheduler's name for it.
+
+        Returns
+        -------
+        name : str
+            For file names.
+        """
+        return f"{self.run_id}-{attempt_id}"
+
+
+def commit(out: Path, action: Commit) -> Committed:
+    """Carry out a commit action.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder.
+    action : Commit
+        Parts of one model.
+
+    Returns
+    -------
+    event : Committed
+        All shards that are in the table now, ours and those that another driver was first with.
+    """
+    settled = commit_parts(out, action.model, action.parts)
+    return Committed(action.model, (*settled.committed, *settled.lost))
+
+
+def stopped(reason: str) -> RunError:
+    """Make the error for a run that the scheduler gave up.
+
+    Parameters
+    ----------
+    reason : str
+        What the scheduler said.
+
+    Returns
+    -------
+    error : RunError
+        With the way out.
+    """
+    return RunError(reason, fix="what is committed stays; run the same command to continue")
+
+
+class Interruption:
+    """SIGINT and SIGTERM as a wish to drain; a second signal ends the process at once.
+
+    A context manager, to be entered in the main thread after ``ray.init``, which would replace
+    the handlers. Elsewhere it does nothing, so that the library can be called from any thread.
+    """
+
+    def __init__(self) -> None:
+        self.signal_number = 0
+        self._deadline = float("inf")
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> Interruption:
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._on_signal)
+        except ValueError:  # not the main thread
+            self._previous.clear()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self.signal_number:
+            raise SystemExit(128 + number)
+        self.signal_number = number
+        self._deadline = time.monotonic() + DRAIN_S
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether draining has taken longer than it may."""
+        return time.monotonic() > self._deadline

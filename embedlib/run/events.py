@@ -1,0 +1,194 @@
+"""The vocabulary of the scheduler: events that go in, actions that come out.
+
+An *attempt* is one try to carry one shard through decode and one or more models. Its chunks are
+numbered from zero in the order in which the decoder gives them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from embedlib.records import PartResult
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderAdded:
+    """A decode worker is ready for a shard."""
+
+    decoder_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotAdded:
+    """A model worker has loaded its model and is ready."""
+
+    slot_id: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """A decode worker or a model worker is gone; nothing it held will come."""
+
+    worker_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The chunk that a `Pull` asked for is there."""
+
+    attempt_id: str
+    seq: int
+    n_bytes: int
+    front_end: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeEnded:
+    """The decoder has given all chunks of the shard."""
+
+    attempt_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeFailed:
+    """The decode worker lives but infrastructure failed it (a store, a disk)."""
+
+    attempt_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One model is through with one chunk."""
+
+    attempt_id: str
+    seq: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One model's part of the shard lies on disk, not yet committed."""
+
+    attempt_id: str
+    part: PartResult
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A commit is settled: these shards are in the table, by whomever."""
+
+    model: str
+    shard_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; what is ready to commit may be committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Somebody wants the run to end: start nothing new, finish what is in flight."""
+
+
+Event = (
+    DecoderAdded
+    | SlotAdded
+    | WorkerLost
+    | Decoded
+    | DecodeEnded
+    | DecodeFailed
+    | Embedded
+    | Written
+    | Committed
+    | Tick
+    | Drain
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """Start to decode the shard; nothing is produced before a `Pull`."""
+
+    attempt_id: str
+    shard_id: str
+    decoder_id: str
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """Take the next chunk of the attempt."""
+
+    attempt_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Give the chunk to the model worker."""
+
+    attempt_id: str
+    seq: int
+    model: str
+    slot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Nobody needs the chunk any more."""
+
+    attempt_id: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """All chunks are with the model worker: write the part when they are done."""
+
+    attempt_id: str
+    shard_id: str
+    model: str
+    slot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The model worker drops what it holds of the attempt."""
+
+    attempt_id: str
+    slot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The decode worker stops the attempt."""
+
+    attempt_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Put these parts into the table of the model, in one transaction."""
+
+    model: str
+    parts: tuple[PartResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Make a new worker for the one that was lost."""
+
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Infrastructure failed beyond its limit; commit nothing more and say why."""
+
+    reason: str
+
+
+Action = Decode | Pull | Embed | Release | Write | Forget | Cancel | Commit | Replace | Stop

@@ -1,0 +1,231 @@
+"""The main job: sources in, tables out. Resolves names and files, then hands over to a driver."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from embedlib.catalog.listing import list_sources
+from embedlib.config import ExtractConfig, extract_config
+from embedlib.records import KEPT
+from embedlib.run.auth import require_tokens
+from embedlib.run.driver import Observer, RunPlan
+from embedlib.run.events import Event, Written
+from embedlib.run.job import ModelJob
+from embedlib.run.local import LocalDriver
+from embedlib.run.prepare import locate_all, model_job, run_plan
+from embedlib.run.scheduler import Scheduler
+from embedlib.tables.catalog import adopt
+from embedlib.tables.layout import MANIFEST_FILE, model_folder, output_root
+from embedlib.tables.manifest import ensure_manifest
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What one run did.
+
+    Attributes
+    ----------
+    run_id : str
+        Name of the folder in ``OUT/runs``.
+    out : str
+        The output folder.
+    models : tuple of str
+        The models of the run.
+    untrained : tuple of str
+        Those of them whose weights are random.
+    n_tracks : int
+        Tracks of the catalogue.
+    n_new, n_changed, n_vanished : int
+        Against the catalogue as it was before; changed and vanished tracks are only reported.
+    n_rows : int
+        Rows written by this run, over all models.
+    n_patches : int
+        Patches embedded by this run, over all models.
+    statuses : dict of str to int
+        How the rows written by this run ended.
+    n_failed : int
+        Rows of this run without an embedding.
+    audio_s : float
+        Seconds of audio behind the rows of this run, counted per model.
+    wall_s : float
+        Seconds from the first listing to the last commit.
+    signal_number : int
+        Of the signal that ended the run early; 0 when it came to its end.
+    """
+
+    run_id: str
+    out: str
+    models: tuple[str, ...]
+    untrained: tuple[str, ...]
+    n_tracks: int
+    n_new: int
+    n_changed: int
+    n_vanished: int
+    n_rows: int
+    n_patches: int
+    statuses: dict[str, int]
+    n_failed: int
+    audio_s: float
+    wall_s: float
+    signal_number: int
+
+
+class _Tally:
+    """Counts of what the parts of this run hold."""
+
+    def __init__(self) -> None:
+        self.statuses: Counter[str] = Counter()
+        self.n_patches = 0
+        self.audio_s = 0.0
+
+    def observe(self, event: Event) -> None:
+        if isinstance(event, Written):
+            self.statuses.update(dict(event.part.statuses))
+            self.n_patches += event.part.n_patches
+            self.audio_s += event.part.audio_s
+
+
+class RunWatcher:
+    """Somebody who looks on: called when the plan stands, and at each event. Does nothing."""
+
+    def on_plan(self, plan: RunPlan) -> None:
+        """See what is to be done."""
+
+    def on_event(self, event: Event, scheduler: Scheduler) -> None:
+        """See what has happened."""
+
+
+def extract(
+    sources: list[str], *, models: list[str], out: str | Path, **options: Any
+) -> RunSummary:
+    """Extract the embeddings of a catalogue into tables.
+
+    The same call again continues where the last one ended, and does nothing when all is done.
+
+    Parameters
+    ----------
+    sources : list of str
+        Files, folders, globs, manifests, fsspec URLs.
+    models : list of str
+        Names of models.
+    out : str or Path
+        Folder of the output.
+    **options : Any
+        Any other field of `embedlib.config.ExtractConfig`.
+
+    Returns
+    -------
+    summary : RunSummary
+        What this run did.
+
+    Raises
+    ------
+    ConfigError
+        If an option is unknown or wrong.
+    FingerprintError
+        If `out` was made with other parameters.
+    """
+    values = {"sources": list(sources), "models": list(models), "out": str(out), **options}
+    return run_extract(extract_config(values), watcher=RunWatcher())
+
+
+def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
+    """Carry out a checked configuration.
+
+    Parameters
+    ----------
+    config : ExtractConfig
+        What to do.
+    watcher : RunWatcher
+        Told of the plan and of each event.
+
+    Returns
+    -------
+    summary : RunSummary
+        What this run did.
+    """
+    started = time.monotonic()
+    out = output_root(config.out)
+    weights = locate_all(config)
+    jobs = {
+        spec.name: model_job(spec, file, config, folder=model_folder(out, spec.name))
+        for spec, file in weights
+    }
+    _check_manifests(out, jobs)
+    catalogue = adopt(
+        out,
+        list_sources(config.sources, carry=config.carry),
+        sources=config.sources,
+        shard_hours=config.shard_hours,
+    )
+    for job in jobs.values():
+        ensure_manifest(out, job.manifest)
+    graphs = {spec.name: file.path for spec, file in weights}
+    plan = run_plan(config, out=out, catalogue=catalogue, jobs=jobs, graphs=graphs)
+    _write_config(plan, config)
+    watcher.on_plan(plan)
+    tally = _Tally()
+
+    def observe(event: Event, scheduler: Scheduler) -> None:
+        tally.observe(event)
+        watcher.on_event(event, scheduler)
+
+    signal_number = _drive(plan, config, observe) if plan.shards else 0
+    summary = RunSummary(
+        run_id=plan.run_id,
+        out=str(out),
+        models=tuple(jobs),
+        untrained=tuple(name for name, job in jobs.items() if job.manifest.untrained),
+        n_tracks=len(catalogue.tracks),
+        n_new=catalogue.n_new,
+        n_changed=len(catalogue.changed),
+        n_vanished=len(catalogue.vanished),
+        n_rows=tally.statuses.total(),
+        n_patches=tally.n_patches,
+        statuses=dict(sorted(tally.statuses.items())),
+        n_failed=sum(n for status, n in tally.statuses.items() if status not in KEPT),
+        audio_s=tally.audio_s,
+        wall_s=time.monotonic() - started,
+        signal_number=signal_number,
+    )
+    _write_json(out / "runs" / plan.run_id / "summary.json", asdict(summary))
+    return summary
+
+
+def _drive(plan: RunPlan, config: ExtractConfig, observe: Observer) -> int:
+    if config.local:
+        return LocalDriver(plan, observe).run()
+    require_tokens(is_local=config.address is None)
+    from embedlib.run.cluster import ray_session
+    from embedlib.run.ray_backend import RayDriver
+
+    store_bytes = max(100 << 20, 2 * plan.budget_bytes)
+    with ray_session(
+        address=config.address, n_cores=config.n_cores, store_bytes=store_bytes
+    ) as nodes:
+        return RayDriver(plan, observe, nodes).run()
+
+
+def _check_manifests(out: Path, jobs: Mapping[str, ModelJob]) -> None:
+    """Refuse other parameters before anything is written to an output that exists."""
+    for name, job in jobs.items():
+        if (model_folder(out, name) / MANIFEST_FILE).exists():
+            ensure_manifest(out, job.manifest)
+
+
+def _write_config(plan: RunPlan, config: ExtractConfig) -> None:
+    folder = plan.out / "runs" / plan.run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+
+
+def _write_json(path: Path, values: Mapping[str, object]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n")

@@ -1,0 +1,149 @@
+"""The scheduler driven in this process: one decoder, one worker per model, no Ray."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator
+
+from embedlib.errors import EmbedlibError
+from embedlib.records import FeatureChunk
+from embedlib.run.decoding import decode_shard
+from embedlib.run.driver import TICK_S, Interruption, Observer, RunPlan, commit, stopped
+from embedlib.run.events import (
+    Action,
+    Cancel,
+    Commit,
+    Decode,
+    Decoded,
+    DecodeEnded,
+    DecodeFailed,
+    DecoderAdded,
+    Drain,
+    Embed,
+    Embedded,
+    Event,
+    Forget,
+    Pull,
+    Release,
+    Replace,
+    SlotAdded,
+    Stop,
+    Tick,
+    Write,
+    Written,
+)
+from embedlib.run.worker import ModelWorker
+
+_LOG = logging.getLogger("embedlib")
+
+
+class LocalDriver:
+    """Carry out one run in this process.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        What to do.
+    observe : Observer
+        Called with each event, after the scheduler has seen it.
+    """
+
+    def __init__(self, plan: RunPlan, observe: Observer) -> None:
+        self._plan = plan
+        self._observe = observe
+        self._scheduler = plan.scheduler()
+        self._streams: dict[str, Iterator[FeatureChunk]] = {}
+        self._chunks: dict[tuple[str, int], FeatureChunk] = {}
+        self._n_chunks: dict[str, int] = {}
+        self._workers = {
+            name: ModelWorker(job, plan.graphs[name]) for name, job in plan.jobs.items()
+        }
+
+    def run(self) -> int:
+        """Run until everything is committed, or a signal was answered.
+
+        Returns
+        -------
+        signal_number : int
+            Of the signal that ended the run early; 0 when none did.
+
+        Raises
+        ------
+        RunError
+            If infrastructure failed beyond its limit.
+        """
+        actions: deque[Action] = deque()
+        with Interruption() as interruption:
+            self._feed(DecoderAdded("local"), actions)
+            for name in self._workers:
+                self._feed(SlotAdded(name, name), actions)
+            ticked = time.monotonic()
+            is_draining = False
+            while not self._scheduler.is_done and not interruption.is_overdue:
+                if interruption.signal_number and not is_draining:
+                    is_draining = True
+                    self._feed(Drain(), actions)
+                if not actions or time.monotonic() - ticked > TICK_S:
+                    ticked = time.monotonic()
+                    self._feed(Tick(), actions)
+                if actions:
+                    self._perform(actions.popleft(), actions)
+            self._commit_ready()
+        return interruption.signal_number
+
+    def _commit_ready(self) -> None:
+        """Save what is written when draining has taken too long."""
+        for action in self._scheduler.on(Tick()):
+            if isinstance(action, Commit):
+                commit(self._plan.out, action)
+
+    def _feed(self, event: Event, actions: deque[Action]) -> None:
+        actions.extend(self._scheduler.on(event))
+        self._observe(event, self._scheduler)
+
+    def _perform(self, action: Action, actions: deque[Action]) -> None:
+        match action:
+            case Decode(attempt_id, shard_id):
+                shard = self._plan.shards[shard_id]
+                self._streams[attempt_id] = decode_shard(shard, self._plan.decode)
+                self._n_chunks[attempt_id] = 0
+            case Pull(attempt_id):
+                self._feed(self._pull(attempt_id), actions)
+            case Embed(attempt_id, seq, model):
+                self._workers[model].embed(attempt_id, self._chunks[attempt_id, seq])
+                self._feed(Embedded(attempt_id, seq, model), actions)
+            case Release(attempt_id, seq):
+                del self._chunks[attempt_id, seq]
+            case Write(attempt_id, shard_id, model):
+                part = self._workers[model].write(
+                    attempt_id, self._plan.shards[shard_id], self._plan.file_attempt(attempt_id)
+                )
+                self._feed(Written(attempt_id, part), actions)
+            case Commit():
+                self._feed(commit(self._plan.out, action), actions)
+            case Cancel(attempt_id):
+                self._streams.pop(attempt_id, None)
+            case Forget(attempt_id, slot_id):
+                self._workers[slot_id].forget(attempt_id)
+            case Stop(reason):
+                raise stopped(reason)
+            case Replace():
+                pass  # workers of this process are not lost without it
+
+    def _pull(self, attempt_id: str) -> Event:
+        try:
+            chunk = next(self._streams[attempt_id])
+        except StopIteration:
+            del self._streams[attempt_id]
+            return DecodeEnded(attempt_id)
+        except EmbedlibError:
+            raise
+        except Exception as exc:  # the worker's edge: what nobody foresaw is a try that failed
+            _LOG.exception("attempt=%s failed to decode", attempt_id)
+            return DecodeFailed(attempt_id, f"{type(exc).__name__}: {exc}")
+        seq = self._n_chunks[attempt_id]
+        self._n_chunks[attempt_id] = seq + 1
+        self._chunks[attempt_id, seq] = chunk
+        return Decoded(attempt_id, seq, chunk.frames.nbytes, chunk.front_end)

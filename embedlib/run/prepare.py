@@ -1,0 +1,204 @@
+"""From a configuration to the jobs that workers carry out: names, files and parameters resolved."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from embedlib.audio.decode import AudioLimits
+from embedlib.config import ExtractConfig
+from embedlib.engines.load import resolve_engine
+from embedlib.errors import ConfigError
+from embedlib.features.front_end import front_end
+from embedlib.models.builder import BUILDER_VERSION
+from embedlib.models.registry import model_spec
+from embedlib.models.spec import ModelSpec
+from embedlib.models.store import WeightFile, locate
+from embedlib.records import Shard
+from embedlib.run.decoding import CHUNK_BYTES
+from embedlib.run.driver import RunPlan
+from embedlib.run.job import DecodeJob, ModelJob
+from embedlib.tables.catalog import Plan, pending_shards
+from embedlib.tables.manifest import ModelManifest
+
+_LIBRARIES = ("embedlib", "ray", "numpy", "av", "soxr", "openvino", "pyarrow", "deltalake")
+
+
+def locate_all(config: ExtractConfig) -> list[tuple[ModelSpec, WeightFile]]:
+    """Find and check the weights of all models, before anything else is done.
+
+    Parameters
+    ----------
+    config : ExtractConfig
+        What the user wants.
+
+    Returns
+    -------
+    models : list of (ModelSpec, WeightFile)
+        In the order in which they were named, each once.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown, or options for one model are given with several.
+    ModelError
+        If weights are missing, or not what they should be.
+    """
+    if len(config.models) > 1 and (config.weights or config.node):
+        raise ConfigError(
+            f"--weights and --node belong to one model, {len(config.models)} are named",
+            fix="name one model",
+        )
+    path = Path(config.weights) if config.weights else None
+    specs = [model_spec(name) for name in dict.fromkeys(config.models)]
+    return [(spec, locate(spec, path=path)) for spec in specs]
+
+
+def model_job(
+    spec: ModelSpec, file: WeightFile, config: ExtractConfig, *, folder: Path
+) -> ModelJob:
+    """Say how frames become rows of one model.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    file : WeightFile
+        Its verified weights.
+    config : ExtractConfig
+        What the user wants.
+    folder : Path
+        Where the parts go.
+
+    Returns
+    -------
+    job : ModelJob
+        For the model workers.
+    """
+    engine = resolve_engine(config.engine)
+    rule = spec.patch_rule(hop_frames=config.patch_hop_frames, last=config.last_patch)
+    node = config.node or spec.embedding_node
+    manifest = ModelManifest(
+        model=spec.name,
+        n_dims=spec.n_dims,
+        untrained=file.untrained,
+        graph_sha256="" if file.untrained else file.sha256,
+        builder_version=BUILDER_VERSION if file.untrained else None,
+        seed=0 if file.untrained else None,
+        node=node,
+        front_end=spec.front_end,
+        front_end_version=front_end(spec.front_end).version,
+        sr_hz=spec.sr_hz,
+        resampler=config.resampler,
+        decoder=config.decoder,
+        patch_frames=rule.patch_frames,
+        patch_hop_frames=rule.hop_frames,
+        last_patch=rule.last,
+        short_rule=spec.short_rule,
+        precision=config.precision,
+        patches=config.patches,
+        licence=spec.weights.licence,
+        citation=spec.citation,
+    )
+    return ModelJob(
+        name=spec.name,
+        front_end=spec.front_end,
+        graph_sha256=file.sha256,
+        input_node=spec.input_node,
+        output_node=node,
+        patch_shape=spec.input_shape,
+        rule=rule,
+        n_dims=spec.n_dims,
+        engine=engine,
+        precision=config.precision,
+        batch_size=spec.batch_size,
+        manifest=manifest,
+        folder=str(folder),
+        provenance=(("engine", engine), *_versions()),
+    )
+
+
+def _versions() -> tuple[tuple[str, str], ...]:
+    """Versions of the libraries that could change a number, where they are installed."""
+    found = []
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found.append((f"version.{name}", version(name)))
+    return tuple(found)
+
+
+def decode_job(config: ExtractConfig, *, front_ends: Iterable[str]) -> DecodeJob:
+    """Say how audio becomes frames.
+
+    Parameters
+    ----------
+    config : ExtractConfig
+        What the user wants.
+    front_ends : iterable of str
+        Of the models; each name counts once.
+
+    Returns
+    -------
+    job : DecodeJob
+        For the decode workers.
+    """
+    limits = AudioLimits(max_duration_s=config.max_duration_s, cpu_deadline_s=config.cpu_deadline_s)
+    return DecodeJob(
+        front_ends=tuple(dict.fromkeys(front_ends)),
+        decoder=config.decoder,
+        resampler=config.resampler,
+        limits=limits,
+        chunk_bytes=CHUNK_BYTES,
+    )
+
+
+def run_plan(
+    config: ExtractConfig,
+    *,
+    out: Path,
+    catalogue: Plan,
+    jobs: Mapping[str, ModelJob],
+    graphs: Mapping[str, Path],
+) -> RunPlan:
+    """Say what is left to do.
+
+    Parameters
+    ----------
+    config : ExtractConfig
+        What the user wants.
+    out : Path
+        The output folder.
+    catalogue : Plan
+        What the source holds.
+    jobs : mapping of str to ModelJob
+        By name of the model.
+    graphs : mapping of str to Path
+        Weight files by name of the model.
+
+    Returns
+    -------
+    plan : RunPlan
+        The shards that are pending for at least one model.
+    """
+    shards: dict[str, Shard] = {}
+    models: dict[str, tuple[str, ...]] = {}
+    for name in jobs:
+        for shard in pending_shards(out, name, catalogue):
+            shards[shard.shard_id] = shard
+            models[shard.shard_id] = (*models.get(shard.shard_id, ()), name)
+    # The longest first: the last shard to end is then a short one.
+    order = sorted(shards, key=lambda shard_id: (-shards[shard_id].audio_s, shard_id))
+    return RunPlan(
+        out=out,
+        run_id=f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}",
+        shards={shard_id: shards[shard_id] for shard_id in order},
+        models=models,
+        jobs=jobs,
+        graphs=graphs,
+        decode=decode_job(config, front_ends=[job.front_end for job in jobs.values()]),
+        budget_bytes=config.budget_mb << 20,
+    )

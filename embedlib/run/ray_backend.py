@@ -1,0 +1,433 @@
+"""The scheduler driven over Ray actors: decode workers, model workers, one asyncio loop.
+
+Ray retries nothing here; a worker that is lost is an event for the scheduler. The driver never
+touches audio: a chunk stays in the object store of the node that made it, and the driver hands
+its reference on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import exceptions as rx
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from embedlib.errors import EmbedlibError, RunError
+from embedlib.models.store import cache_folder
+from embedlib.records import FeatureChunk, PartResult, Shard
+from embedlib.run.cores import CoreLease
+from embedlib.run.decoding import decode_shard
+from embedlib.run.driver import TICK_S, Interruption, Observer, RunPlan, commit, stopped
+from embedlib.run.events import (
+    Action,
+    Cancel,
+    Commit,
+    Decode,
+    Decoded,
+    DecodeEnded,
+    DecodeFailed,
+    DecoderAdded,
+    Drain,
+    Embed,
+    Embedded,
+    Event,
+    Forget,
+    Pull,
+    Release,
+    Replace,
+    SlotAdded,
+    Stop,
+    Tick,
+    WorkerLost,
+    Write,
+    Written,
+)
+from embedlib.run.job import DecodeJob, ModelJob
+from embedlib.run.slots import Node, Slot, plan_slots
+from embedlib.run.worker import ModelWorker, materialise
+
+_LOG = logging.getLogger("embedlib")
+
+_ONCE = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": 1}
+
+_AHEAD_ITEMS = 4
+"""Items a decoder may be ahead of the driver: two chunks, each with its header."""
+
+MAX_STARTS = 3
+"""Workers of one kind that may die before they are ready, one after the other."""
+
+INFRASTRUCTURE = (
+    rx.RayActorError,
+    rx.WorkerCrashedError,
+    rx.OutOfMemoryError,
+    rx.NodeDiedError,
+    rx.ObjectLostError,
+    rx.LocalRayletDiedError,
+    rx.ActorUnschedulableError,
+    rx.RaySystemError,
+)
+"""What Ray raises when a machine or a process failed, not the code in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkHeader:
+    """What the driver needs to know of a chunk: small, so that it travels without the store."""
+
+    n_bytes: int
+    front_end: str
+
+
+class DecodeActor:
+    """A decode worker: one shard at a time, as a stream of headers and chunks in turn."""
+
+    def __init__(self, job: DecodeJob) -> None:
+        self._job = job
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+    def load(self) -> None:
+        """Answer when ready."""
+
+    def decode(self, shard: Shard) -> Iterator[ChunkHeader | FeatureChunk]:
+        """Decode a shard.
+
+        Parameters
+        ----------
+        shard : Shard
+            What to decode.
+
+        Yields
+        ------
+        item : ChunkHeader or FeatureChunk
+            Each chunk behind its header.
+        """
+        for chunk in decode_shard(shard, self._job):
+            yield ChunkHeader(chunk.frames.nbytes, chunk.front_end)
+            yield chunk
+
+
+class ModelActor:
+    """A model worker, pinned to a core of its own where one is free."""
+
+    def __init__(self, job: ModelJob, n_cores: int) -> None:
+        self._job = job
+        self._lease = CoreLease(n_cores) if n_cores else None
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+    def load(self, graph: bytes) -> bool:
+        """Load the model, after the process was bound to its core.
+
+        Parameters
+        ----------
+        graph : bytes
+            The verified graph.
+
+        Returns
+        -------
+        is_pinned : bool
+            Whether the worker has a core of its own.
+        """
+        is_pinned = self._lease.pin() if self._lease else False
+        self._worker = ModelWorker(self._job, materialise(graph, folder=cache_folder() / "graphs"))
+        return is_pinned
+
+    def embed(self, attempt_id: str, chunk: FeatureChunk) -> None:
+        """Embed a chunk; see `ModelWorker.embed`."""
+        self._worker.embed(attempt_id, chunk)
+
+    def write(self, attempt_id: str, shard: Shard, file_attempt: str) -> PartResult:
+        """Write a part; see `ModelWorker.write`."""
+        return self._worker.write(attempt_id, shard, file_attempt)
+
+    def forget(self, attempt_id: str) -> None:
+        """Drop an attempt; see `ModelWorker.forget`."""
+        self._worker.forget(attempt_id)
+
+
+class RayDriver:
+    """Carry out one run on the Ray cluster that this process has joined.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        What to do.
+    observe : Observer
+        Called with each event, after the scheduler has seen it.
+    nodes : list of Node
+        Where.
+    """
+
+    def __init__(self, plan: RunPlan, observe: Observer, nodes: list[Node]) -> None:
+        self._plan = plan
+        self._observe = observe
+        self._scheduler = plan.scheduler()
+        self._slots = plan_slots(nodes, core_s=dict.fromkeys(plan.jobs, 1.0))
+        self._decoder_nodes = [node.node_id for node in nodes for _ in range(node.n_cores)]
+        self._actors: dict[str, Any] = {}
+        self._places: dict[str, Slot | str] = {}
+        self._failed_starts = 0
+        self._n_workers = 0
+        self._streams: dict[str, tuple[str, Any]] = {}
+        self._n_chunks: dict[str, int] = {}
+        self._chunks: dict[tuple[str, int], Any] = {}
+        self._graphs: dict[str, Any] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._queue: asyncio.Queue[Event | BaseException] = asyncio.Queue()
+
+    def run(self) -> int:
+        """Run until everything is committed, or a signal was answered.
+
+        Returns
+        -------
+        signal_number : int
+            Of the signal that ended the run early; 0 when none did.
+
+        Raises
+        ------
+        RunError
+            If infrastructure failed beyond its limit.
+        EmbedlibError
+            What a worker raised about the model or the output.
+        """
+        with Interruption() as interruption:
+            asyncio.run(self._drive(interruption))
+        return interruption.signal_number
+
+    async def _drive(self, interruption: Interruption) -> None:
+        self._graphs = {
+            name: ray.put(path.read_bytes()) for name, path in self._plan.graphs.items()
+        }
+        self._spawn_all()
+        self._watch(self._tick())
+        is_draining = False
+        while not self._scheduler.is_done and not interruption.is_overdue:
+            event = await self._queue.get()
+            if isinstance(event, BaseException):
+                raise event
+            self._feed(event)
+            if interruption.signal_number and not is_draining:
+                is_draining = True
+                self._feed(Drain())
+        for task in self._tasks:
+            task.cancel()
+
+    def _feed(self, event: Event) -> None:
+        for action in self._scheduler.on(event):
+            self._perform(action)
+        self._observe(event, self._scheduler)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._queue.put_nowait(Tick())
+
+    def _watch(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let a coroutine run beside the loop; what it raises ends the run."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_end)
+
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._queue.put_nowait(error)
+
+    # Workers
+
+    def _spawn_all(self) -> None:
+        for slot in self._slots:
+            self._spawn(slot)
+        for node_id in self._decoder_nodes:
+            self._spawn(node_id)
+
+    def _spawn(self, place: Slot | str) -> None:
+        """Start a worker: a model worker in a slot, or a decode worker on a node."""
+        self._n_workers += 1
+        worker_id = f"w{self._n_workers}"
+        self._places[worker_id] = place
+        if isinstance(place, Slot):
+            actor = _actor_class(ModelActor, node_id=place.node_id, n_cpus=place.core_share)
+            n_cores = 1 if place.core_share >= 1 else 0
+            self._actors[worker_id] = actor.remote(self._plan.jobs[place.model], n_cores)
+        else:
+            actor = _actor_class(DecodeActor, node_id=place, n_cpus=0)
+            self._actors[worker_id] = actor.remote(self._plan.decode)
+        self._watch(self._await_ready(worker_id, place))
+
+    async def _await_ready(self, worker_id: str, place: Slot | str) -> None:
+        actor = self._actors[worker_id]
+        try:
+            if isinstance(place, Slot):
+                await actor.load.remote(self._graphs[place.model])
+                event: Event = SlotAdded(worker_id, place.model)
+            else:
+                await actor.load.remote()
+                event = DecoderAdded(worker_id)
+        except rx.RayTaskError as exc:
+            raise _cause(exc) from exc
+        except INFRASTRUCTURE as exc:
+            self._failed_starts += 1
+            if self._failed_starts > MAX_STARTS:
+                raise RunError(
+                    f"{MAX_STARTS} workers died before they were ready: {_line(exc)}",
+                    fix="look at memory and at Ray's logs, then run the same command",
+                ) from exc
+            self._spawn(place)
+            return
+        self._failed_starts = 0
+        self._queue.put_nowait(event)
+
+    # Actions
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Decode(attempt_id, shard_id, decoder_id):
+                self._start_decode(attempt_id, shard_id, decoder_id)
+            case Pull(attempt_id):
+                self._watch(self._pull(attempt_id))
+            case Embed():
+                self._embed(action)
+            case Release(attempt_id, seq):
+                del self._chunks[attempt_id, seq]
+            case Write():
+                self._write(action)
+            case Commit():
+                self._watch(self._commit(action))
+            case Cancel(attempt_id):
+                self._cancel(attempt_id)
+            case Forget(attempt_id, slot_id) if slot_id in self._actors:
+                self._actors[slot_id].forget.remote(attempt_id)
+            case Replace(worker_id):
+                self._replace(worker_id)
+            case Stop(reason):
+                self._queue.put_nowait(stopped(reason))
+
+    # A worker may be lost before the scheduler has heard of it: calls to it are left out, since
+    # the event that is on its way takes back whatever they were for.
+
+    def _embed(self, action: Embed) -> None:
+        if action.slot_id in self._actors:
+            chunk = self._chunks[action.attempt_id, action.seq]
+            call = self._actors[action.slot_id].embed.remote(action.attempt_id, chunk)
+            done = Embedded(action.attempt_id, action.seq, action.model)
+            self._watch(self._await_call(action.slot_id, call, done))
+
+    def _write(self, action: Write) -> None:
+        if action.slot_id in self._actors:
+            shard = self._plan.shards[action.shard_id]
+            name = self._plan.file_attempt(action.attempt_id)
+            call = self._actors[action.slot_id].write.remote(action.attempt_id, shard, name)
+            self._watch(self._await_part(action.slot_id, call, action.attempt_id))
+
+    def _start_decode(self, attempt_id: str, shard_id: str, decoder_id: str) -> None:
+        if decoder_id not in self._actors:
+            return
+        stream = (
+            self._actors[decoder_id]
+            .decode.options(
+                num_returns="streaming", _generator_backpressure_num_objects=_AHEAD_ITEMS
+            )
+            .remote(self._plan.shards[shard_id])
+        )
+        self._streams[attempt_id] = (decoder_id, stream)
+        self._n_chunks[attempt_id] = 0
+
+    async def _pull(self, attempt_id: str) -> None:
+        if attempt_id not in self._streams:  # given up before this task ran
+            return
+        decoder_id, stream = self._streams[attempt_id]
+        try:
+            header = await (await anext(stream))
+            chunk = await anext(stream)
+        except StopAsyncIteration:
+            self._streams.pop(attempt_id, None)
+            self._queue.put_nowait(DecodeEnded(attempt_id))
+            return
+        except rx.TaskCancelledError:
+            return
+        except rx.RayTaskError as exc:
+            self._queue.put_nowait(_decode_failure(attempt_id, _cause(exc)))
+            return
+        except INFRASTRUCTURE as exc:
+            self._lose(decoder_id, exc)
+            return
+        if attempt_id in self._streams:
+            seq = self._n_chunks[attempt_id]
+            self._n_chunks[attempt_id] = seq + 1
+            self._chunks[attempt_id, seq] = chunk
+            self._queue.put_nowait(Decoded(attempt_id, seq, header.n_bytes, header.front_end))
+
+    async def _await_call(self, worker_id: str, call: Any, event: Event) -> None:
+        if await self._result(worker_id, call) is not _LOST:
+            self._queue.put_nowait(event)
+
+    async def _await_part(self, worker_id: str, call: Any, attempt_id: str) -> None:
+        part = await self._result(worker_id, call)
+        if part is not _LOST:
+            self._queue.put_nowait(Written(attempt_id, part))
+
+    async def _result(self, worker_id: str, call: Any) -> Any:
+        """Wait for a model worker; `_LOST` when it will not answer."""
+        try:
+            return await call
+        except rx.RayTaskError as exc:
+            cause = _cause(exc)
+            if isinstance(cause, EmbedlibError):
+                raise cause from exc
+            _LOG.error("worker=%s failed", worker_id, exc_info=cause)
+            self._lose(worker_id, cause)
+        except INFRASTRUCTURE as exc:
+            self._lose(worker_id, exc)
+        return _LOST
+
+    async def _commit(self, action: Commit) -> None:
+        self._queue.put_nowait(await asyncio.to_thread(commit, self._plan.out, action))
+
+    def _cancel(self, attempt_id: str) -> None:
+        decoder_id, stream = self._streams.pop(attempt_id, ("", None))
+        if decoder_id in self._actors:
+            ray.cancel(stream)
+
+    def _lose(self, worker_id: str, exc: BaseException) -> None:
+        """Report a lost worker once, however many of its calls fail."""
+        actor = self._actors.pop(worker_id, None)
+        if actor is not None:
+            ray.kill(actor)
+            self._queue.put_nowait(WorkerLost(worker_id, _line(exc)))
+
+    def _replace(self, worker_id: str) -> None:
+        self._spawn(self._places.pop(worker_id))
+
+
+_LOST = object()
+
+
+def _actor_class(cls: type, *, node_id: str, n_cpus: float) -> Any:
+    """Make an actor class that lives on one node and that Ray does not retry."""
+    remote: Any = ray.remote(cls)
+    place = NodeAffinitySchedulingStrategy(node_id=node_id, soft=False)
+    return remote.options(**_ONCE, num_cpus=n_cpus, scheduling_strategy=place)
+
+
+def _cause(exc: rx.RayTaskError) -> Exception:
+    """Give what the code in the worker raised, without Ray's wrapping."""
+    cause = exc.cause
+    return cause if isinstance(cause, Exception) else exc
+
+
+def _decode_failure(attempt_id: str, cause: Exception) -> Event | Exception:
+    """Our own errors end the run; anything else is a try that failed, with its traceback logged."""
+    if isinstance(cause, EmbedlibError):
+        return cause
+    _LOG.error("attempt=%s failed to decode", attempt_id, exc_info=cause)
+    return DecodeFailed(attempt_id, _line(cause))
+
+
+def _line(exc: BaseException) -> str:
+    first = str(exc).strip().splitlines() or [""]
+    return f"{type(exc).__name__}: {first[0]}"

@@ -1,0 +1,207 @@
+"""The commit: a part counts from the moment that the Delta log names it, and not before.
+
+A batch of parts is one Delta transaction, with one application transaction per shard in it. A
+commit that another driver's commit of the same shard has overtaken is refused as a whole; then
+the log is read again, and what is not yet there is tried again. The first writer of a shard wins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction
+
+from embedlib.errors import OutputError, RunError
+from embedlib.records import PartResult
+from embedlib.tables.durable import refusals
+from embedlib.tables.layout import model_folder
+from embedlib.tables.schema import MODEL_SCHEMA
+from embedlib.tables.snapshot import Snapshot, read_snapshot, readable, snapshot_of
+
+GENERATION: Final = 1
+"""Version of a shard's application transaction: its tracks were written for the first time."""
+
+MAX_REFUSALS: Final = 100
+"""Each refusal means that another driver committed; this many in a row is no race any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What became of some parts.
+
+    Attributes
+    ----------
+    committed : tuple of str
+        Shards whose part the log names, whether by this call or by an earlier one.
+    lost : tuple of str
+        Shards that another part won; their files were deleted.
+    """
+
+    committed: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+def commit_parts(out: str | os.PathLike[str], model: str, parts: Sequence[PartResult]) -> Commit:
+    """Make parts count, all that are first for their shard in one transaction.
+
+    Calling it again with the same parts changes nothing. The table is created if absent.
+
+    Parameters
+    ----------
+    out : str or path-like
+        The output folder.
+    model : str
+        Name of the model table; its folder must be there.
+    parts : sequence of PartResult
+        What workers wrote into it.
+
+    Returns
+    -------
+    commit : Commit
+        Each part of `parts` once, in their order.
+
+    Raises
+    ------
+    OutputError
+        If a part is missing or damaged, the disk is full, or the log cannot be read.
+    RunError
+        If the log refuses for ever.
+    """
+    folder = model_folder(out, model)
+    snapshot = _append_missing(folder, parts)
+    named = {file.path.name for file in snapshot.files}
+    lost = [part for part in parts if part.file_name not in named]
+    for part in lost:
+        (folder / part.file_name).unlink(missing_ok=True)
+    won = [part for part in parts if part.file_name in named]
+    return Commit(tuple(part.shard_id for part in won), tuple(part.shard_id for part in lost))
+
+
+def committed_shards(out: str | os.PathLike[str], model: str) -> set[str]:
+    """Name the shards of a model that are done, from the log.
+
+    Parameters
+    ----------
+    out : str or path-like
+        The output folder.
+    model : str
+        Name of the model table.
+
+    Returns
+    -------
+    shard_ids : set of str
+        Empty when there is no table yet.
+
+    Raises
+    ------
+    OutputError
+        If the log cannot be read.
+    """
+    return read_snapshot(model_folder(out, model)).shard_ids()
+
+
+def _append_missing(folder: Path, parts: Sequence[PartResult]) -> Snapshot:
+    """Commit until the log has every shard, and give the snapshot that shows it."""
+    table = _open_or_create(folder)
+    for _ in range(MAX_REFUSALS):
+        table.update_incremental()
+        snapshot = snapshot_of(table, folder)
+        missing = _first_of_each_shard(parts, done=snapshot.shard_ids())
+        if not missing:
+            return snapshot
+        try:
+            _append(table, missing, folder=folder)
+        except CommitFailedError:
+            continue
+    raise RunError(
+        f"the log of {folder} refused {MAX_REFUSALS} commits",
+        fix="see what else writes there, then run the same command again",
+    )
+
+
+def _first_of_each_shard(parts: Iterable[PartResult], *, done: set[str]) -> list[PartResult]:
+    first: dict[str, PartResult] = {}
+    for part in parts:
+        if part.shard_id not in done:
+            first.setdefault(part.shard_id, part)
+    return list(first.values())
+
+
+def _open_or_create(folder: Path) -> DeltaTable:
+    # Without retries, else the second of two creators would create it once more on top.
+    once = CommitProperties(max_commit_retries=0)
+    with refusals(folder):
+        try:
+            return DeltaTable.create(
+                folder, MODEL_SCHEMA, mode="ignore", name=folder.name, commit_properties=once
+            )
+        except DeltaError as exc:
+            if DeltaTable.is_deltatable(str(folder)):
+                return DeltaTable(folder)
+            reason = str(exc).splitlines()[0]
+            raise OutputError(
+                f"cannot create a table in {folder}: {reason}", fix="use a new output folder"
+            ) from exc
+
+
+def _append(table: DeltaTable, parts: Sequence[PartResult], *, folder: Path) -> None:
+    transactions = [Transaction(part.shard_id, GENERATION) for part in parts]
+    with refusals(folder):
+        table.create_write_transaction(
+            [_add_action(folder, part) for part in parts],
+            mode="append",
+            schema=MODEL_SCHEMA,
+            commit_properties=CommitProperties(app_transactions=transactions),
+        )
+
+
+def _add_action(folder: Path, part: PartResult) -> AddAction:
+    return AddAction(
+        path=part.file_name,
+        size=part.n_bytes,
+        partition_values={},
+        modification_time=int(time.time() * 1000),
+        data_change=True,
+        stats=json.dumps(_statistics(folder / part.file_name, part)),
+    )
+
+
+def _statistics(path: Path, part: PartResult) -> dict[str, object]:
+    """Describe a part to readers that skip files; reading the footer proves that it is whole."""
+    with readable(path):
+        footer = pq.read_metadata(path)
+    n_bytes = path.stat().st_size
+    if (footer.num_rows, n_bytes) != (part.n_rows, part.n_bytes):
+        raise OutputError(
+            f"{path} holds {footer.num_rows} rows in {n_bytes} bytes, "
+            f"its writer reported {part.n_rows} in {part.n_bytes}",
+            fix="delete the file and run the same command again",
+        )
+    # Shards are runs of sorted ids, so that the range finds the file of one track.
+    low, high = _id_range(footer)
+    return {
+        "numRecords": part.n_rows,
+        "minValues": {**low, "shard_id": part.shard_id},
+        "maxValues": {**high, "shard_id": part.shard_id},
+        "nullCount": {"track_id": 0, "shard_id": 0},
+    }
+
+
+def _id_range(footer: pq.FileMetaData) -> tuple[dict[str, str], dict[str, str]]:
+    """Give the least and the greatest id; Parquet keeps none of ids above 4 KiB."""
+    column = footer.schema.names.index("track_id")
+    groups = range(footer.num_row_groups)
+    kept = [footer.row_group(group).column(column).statistics for group in groups]
+    if not all(each is not None and each.has_min_max for each in kept):
+        return {}, {}
+    least, greatest = min(each.min for each in kept), max(each.max for each in kept)
+    return {"track_id": least}, {"track_id": greatest}

@@ -1,0 +1,49 @@
+"""Fixtures for all tests: one seeded generator, and the shared data where it is present."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SHARED_DATA = Path(
+    os.environ.get("EMBEDLIB_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
+)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(seed=440)
+
+
+def shared_folder(name: str) -> Path:
+    folder = SHARED_DATA / name
+    if not folder.is_dir():
+        pytest.skip(f"needs the data folder {name}; set EMBEDLIB_TEST_DATA to where it lies")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_audio() -> Path:
+    """Real music and voice in five formats."""
+    return shared_folder("audio")
+
+
+@pytest.fixture(scope="session")
+def shared_edge() -> Path:
+    """Damaged, empty and odd files."""
+    return shared_folder("edge")
+
+
+@pytest.fixture(scope="session")
+def shared_sonic_pi() -> Path:
+    """195 short FLAC samples."""
+    return shared_folder("sonic-pi")
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """Real weight files."""
+    return shared_folder("models")

@@ -1,0 +1,109 @@
+"""Fixtures that build small outputs: rows, parts and catalogues of known content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from embedlib.features.patches import patch_starts_ms
+from embedlib.records import KEPT, DecodedTrack, PartResult, Status, Track, TrackRow
+from embedlib.tables.commit import commit_parts
+from embedlib.tables.manifest import ModelManifest, ensure_manifest
+from embedlib.tables.parts import write_part
+
+PROVENANCE = {"engine": "fake", "machine": "here"}
+
+
+@pytest.fixture
+def manifest() -> ModelManifest:
+    return ModelManifest(
+        model="tiny",
+        n_dims=4,
+        untrained=False,
+        graph_sha256="ab" * 32,
+        node="model/dense/BiasAdd",
+        front_end="musicnn-mel",
+        front_end_version=1,
+        sr_hz=16000,
+        resampler="soxr-hq",
+        decoder="pyav",
+        patch_frames=187,
+        patch_hop_frames=93,
+        last_patch="tile-short",
+        short_rule="tile",
+        precision="f32",
+        patches=True,
+    )
+
+
+@pytest.fixture
+def make_row() -> Callable[..., TrackRow]:
+    """Make the row of a track of 10 s at 16 kHz, which has 5 patches."""
+
+    def make(track_id: str, *, status: Status = Status.OK, n_dims: int = 4) -> TrackRow:
+        track = Track(track_id, f"/music/{track_id}", size=320_044, version="17")
+        decoded = DecodedTrack(
+            0, status, f"{status} {track_id}", 10.0, 16000, 1, 160_000, 0, 320_044
+        )
+        if status not in KEPT:
+            return TrackRow(track, decoded)
+        starts = patch_starts_ms(5, hop_frames=93, hop_samples=256, sr_hz=16000)
+        rng = np.random.default_rng(list(track_id.encode()))
+        values = rng.standard_normal((5, n_dims), dtype=np.float32)
+        return TrackRow(track, decoded, patch_t0_ms=starts, patch_embeddings=values)
+
+    return make
+
+
+@pytest.fixture
+def make_part(manifest: ModelManifest) -> Callable[..., PartResult]:
+    """Write a part of some rows into a model's folder, with its manifest; do not commit it."""
+
+    def make(
+        out: Path,
+        rows: Sequence[TrackRow],
+        *,
+        shard_id: str = "0a",
+        attempt_id: str = "1",
+        manifest: ModelManifest = manifest,
+        provenance: dict[str, str] = PROVENANCE,
+    ) -> PartResult:
+        ensure_manifest(out, manifest)
+        return write_part(
+            out / manifest.model,
+            manifest=manifest,
+            shard_id=shard_id,
+            attempt_id=attempt_id,
+            rows=rows,
+            provenance=provenance,
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_output(
+    make_part: Callable[..., PartResult], manifest: ModelManifest
+) -> Callable[..., Path]:
+    """Write a catalogue and one table with two tracks per shard, all committed."""
+
+    def make(out: Path, rows: Sequence[TrackRow], **options: object) -> Path:
+        tracks = {
+            "track_id": [row.track.track_id for row in rows],
+            "version": [row.track.version for row in rows],
+        }
+        write_deltalake(out / "catalog", pa.table(tracks))
+        pairs = [rows[start : start + 2] for start in range(0, len(rows), 2)]
+        parts = [
+            make_part(out, pair, shard_id=f"{number:02x}", **options)
+            for number, pair in enumerate(pairs)
+        ]
+        commit_parts(out, manifest.model, parts)
+        return out
+
+    return make

@@ -1,0 +1,208 @@
+"""Readers: an output as Arrow, NumPy, pandas and Polars, and what they say when it is none."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from embedlib.errors import ConfigError, OutputError
+from embedlib.records import PartResult, Status, TrackRow
+from embedlib.tables.commit import commit_parts
+from embedlib.tables.manifest import ModelManifest
+from embedlib.tables.reader import open_output
+from embedlib.tables.status import Failure, failures, status
+
+MakeRow = Callable[..., TrackRow]
+MakePart = Callable[..., PartResult]
+MakeOutput = Callable[..., Path]
+
+
+@pytest.fixture
+def rows(make_row: MakeRow) -> list[TrackRow]:
+    states = [Status.OK, Status.MISSING, Status.DAMAGED, Status.OK, Status.TOO_LONG]
+    return [make_row(name, status=state) for name, state in zip("abcde", states, strict=True)]
+
+
+@pytest.fixture
+def out(tmp_path: Path, make_output: MakeOutput, rows: list[TrackRow]) -> Path:
+    return make_output(tmp_path / "out", rows)
+
+
+def test_an_output_lists_its_models(out: Path) -> None:
+    assert open_output(out).models == ("tiny",)
+
+
+def test_numpy_gives_the_mean_of_each_track_that_has_one(out: Path, rows: list[TrackRow]) -> None:
+    tracks = open_output(out).tracks("tiny")
+    kept = {
+        row.track.track_id: row.patch_embeddings for row in rows if row.patch_embeddings is not None
+    }
+    means = [kept[track_id].mean(axis=0, dtype=np.float64) for track_id in tracks.track_ids]
+    assert tracks.track_ids == ("a", "c", "d")
+    np.testing.assert_array_equal(tracks.to_numpy(), np.float32(means))
+
+
+def test_numpy_is_a_view_where_a_table_is_one_file(
+    tmp_path: Path, make_row: MakeRow, make_output: MakeOutput
+) -> None:
+    out = make_output(tmp_path, [make_row("a"), make_row("b")])
+    matrix = open_output(out).tracks("tiny").to_numpy()
+    assert matrix.shape == (2, 4)
+    assert not matrix.flags.owndata
+
+
+def test_a_table_without_any_embedding_is_an_empty_matrix(
+    tmp_path: Path, make_row: MakeRow, make_output: MakeOutput
+) -> None:
+    out = make_output(tmp_path, [make_row("a", status=Status.EMPTY)])
+    assert open_output(out).tracks("tiny").to_numpy().shape == (0, 4)
+    assert open_output(out).patches("tiny").to_numpy().shape == (0, 4)
+
+
+def test_arrow_has_failed_tracks_too(out: Path) -> None:
+    tracks = open_output(out).tracks("tiny")
+    assert len(tracks) == 5
+    assert tracks.to_arrow(["track_id"])["track_id"].to_pylist() == list("abcde")
+    assert "patch_embeddings" not in tracks.to_arrow().column_names
+
+
+def test_failures_have_a_reason(out: Path) -> None:
+    failed = open_output(out).tracks("tiny").failures().to_pylist()
+    assert [(row["track_id"], row["status"]) for row in failed] == [
+        ("b", "missing"),
+        ("e", "too_long"),
+    ]
+    assert failed[0]["error"] == "missing b"
+
+
+def test_pandas_and_polars_hold_the_same_rows(out: Path) -> None:
+    tracks = open_output(out).tracks("tiny")
+    assert list(tracks.to_pandas()["track_id"]) == tracks.to_polars()["track_id"].to_list()
+    assert tracks.to_polars().schema["embedding"] == pl.List(pl.Float32)
+    patches = open_output(out).patches("tiny")
+    assert list(patches.to_pandas()["t1_ms"]) == patches.to_polars()["t1_ms"].to_list()
+
+
+def test_patches_are_one_row_each_with_start_and_end(out: Path) -> None:
+    table = open_output(out).patches("tiny").to_arrow()
+    assert table["track_id"].to_pylist() == ["a"] * 5 + ["c"] * 5 + ["d"] * 5
+    assert table["patch"].to_pylist() == [0, 1, 2, 3, 4] * 3
+    assert table["t0_ms"].to_pylist()[:3] == [0, 1488, 2976]
+    # 187 frames of 256 samples at 16 kHz
+    assert table["t1_ms"].to_pylist()[:3] == [2992, 4480, 5968]
+
+
+def test_patches_are_the_rows_that_were_written(out: Path, rows: list[TrackRow]) -> None:
+    written = [row.patch_embeddings for row in rows if row.patch_embeddings is not None]
+    np.testing.assert_array_equal(
+        open_output(out).patches("tiny").to_numpy(), np.concatenate(written)
+    )
+
+
+def test_other_delta_readers_see_the_same(out: Path) -> None:
+    frame = pl.scan_delta(str(out / "tiny")).sort("track_id").collect()
+    assert frame["track_id"].to_list() == list("abcde")
+    assert frame["embedding"][0].to_list() == open_output(out).tracks("tiny").to_numpy()[0].tolist()
+
+
+def test_an_open_table_does_not_change_under_later_commits(
+    out: Path, make_row: MakeRow, make_part: MakePart
+) -> None:
+    tracks = open_output(out).tracks("tiny")
+    commit_parts(out, "tiny", [make_part(out, [make_row("z")], shard_id="ff")])
+    assert len(tracks.to_arrow()) == 5
+    assert len(open_output(out).tracks("tiny")) == 6
+
+
+def test_an_older_version_reads_as_it_was(
+    out: Path, make_row: MakeRow, make_part: MakePart
+) -> None:
+    version = open_output(out).tracks("tiny").snapshot.version
+    commit_parts(out, "tiny", [make_part(out, [make_row("z")], shard_id="ff")])
+    assert len(open_output(out).tracks("tiny", at=version)) == 5
+    assert len(open_output(out).files("tiny", at=version)) == 3
+
+
+def test_the_files_of_a_table_are_those_that_count(
+    out: Path, make_row: MakeRow, make_part: MakePart
+) -> None:
+    make_part(out, [make_row("z")], shard_id="ff")
+    names = [path.name for path in open_output(out).files("tiny")]
+    assert names == ["part-00-1.parquet", "part-01-1.parquet", "part-02-1.parquet"]
+
+
+def test_a_missing_version_is_one_line(out: Path) -> None:
+    with pytest.raises(OutputError, match="at version 99"):
+        open_output(out).tracks("tiny", at=99)
+
+
+def test_an_unknown_model_names_those_that_are_there(out: Path) -> None:
+    with pytest.raises(OutputError, match="no table of 'vgg'; it holds tiny"):
+        open_output(out).tracks("vgg")
+
+
+def test_an_unknown_column_names_those_that_are_there(out: Path) -> None:
+    with pytest.raises(OutputError, match="no column 'mood'; choose from track_id"):
+        open_output(out).tracks("tiny").to_arrow(["mood"])
+
+
+def test_a_table_before_its_first_commit_says_so(
+    tmp_path: Path, make_row: MakeRow, make_part: MakePart
+) -> None:
+    make_part(tmp_path, [make_row("a")])
+    with pytest.raises(OutputError, match="holds no rows yet"):
+        open_output(tmp_path).tracks("tiny")
+
+
+def test_patches_that_were_not_kept_cannot_be_read(
+    tmp_path: Path, make_row: MakeRow, make_output: MakeOutput, manifest: ModelManifest
+) -> None:
+    without = dataclasses.replace(manifest, patches=False)
+    out = make_output(tmp_path, [make_row("a")], manifest=without)
+    with pytest.raises(OutputError, match="was made without patches"):
+        open_output(out).patches("tiny")
+    assert open_output(out).tracks("tiny").to_numpy().shape == (1, 4)
+
+
+def test_a_missing_file_is_one_line(out: Path) -> None:
+    (out / "tiny" / "part-01-1.parquet").unlink()
+    with pytest.raises(OutputError, match=r"part-01-1\.parquet is missing, but the log names it"):
+        open_output(out).tracks("tiny").to_numpy()
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+def test_a_missing_frame_library_gives_the_line_that_installs_it(
+    out: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    tracks = open_output(out).tracks("tiny")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=rf"pip install 'embedlib\[{package}\]'"):
+        getattr(tracks, f"to_{package}")()
+
+
+def test_status_counts_each_model(out: Path) -> None:
+    (counted,) = status(out)
+    assert (counted.model, counted.n_planned, counted.n_done, counted.n_failed) == ("tiny", 5, 3, 2)
+    assert counted.statuses == (("damaged", 1), ("missing", 1), ("ok", 2), ("too_long", 1))
+    assert (counted.n_patches, counted.audio_s) == (15, 50.0)
+    assert counted.n_bytes == sum(path.stat().st_size for path in open_output(out).files("tiny"))
+
+
+def test_status_of_a_model_without_a_commit_is_zero(
+    tmp_path: Path, make_row: MakeRow, make_part: MakePart
+) -> None:
+    make_part(tmp_path, [make_row("a")])
+    (counted,) = status(tmp_path)
+    assert (counted.n_planned, counted.n_done, counted.n_failed) == (0, 0, 0)
+
+
+def test_failures_say_model_track_and_reason(out: Path) -> None:
+    listed = list(failures(out))
+    assert listed[0] == Failure("tiny", "b", "/music/b", "missing", "missing b")
+    assert list(failures(out, "tiny")) == listed
