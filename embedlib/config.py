@@ -40,8 +40,8 @@ class ExtractConfig(BaseModel):
         ``soxr-hq``, or ``essentia-q0`` (best) to ``essentia-q4`` (linear).
     patch_hop_frames : int > 0 or None
         Distance of patches in frames; None for the model's own.
-    last_patch : {'tile-short', 'discard', 'repeat'}
-        What becomes of the last, incomplete patch.
+    last_patch : {'tile-short', 'discard', 'repeat'} or None
+        What becomes of the last, incomplete patch; None for the model's own rule.
     patches : bool
         Keep the embedding of each patch beside their mean.
     max_duration_s : float > 0
@@ -78,7 +78,7 @@ class ExtractConfig(BaseModel):
         "soxr-hq", "essentia-q0", "essentia-q1", "essentia-q2", "essentia-q3", "essentia-q4"
     ] = "soxr-hq"
     patch_hop_frames: int | None = Field(default=None, ge=1)
-    last_patch: Literal["tile-short", "discard", "repeat"] = "tile-short"
+    last_patch: Literal["tile-short", "discard", "repeat"] | None = None
     patches: bool = True
     max_duration_s: float = Field(default=43_200.0, gt=0)
     cpu_deadline_s: float = Field(default=600.0, gt=0)

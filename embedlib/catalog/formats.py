@@ -7,7 +7,7 @@ import posixpath
 CD_BYTES_PER_S = 176_400
 """44,100 Hz, two channels, 16 bits: uncompressed CD audio (IEC 60908)."""
 
-_UNCOMPRESSED = (".wav", ".aif", ".aiff", ".aifc", ".au", ".snd", ".voc", ".w64", ".caf")
+_UNCOMPRESSED = (".wav", ".aif", ".aiff", ".aifc", ".au", ".snd", ".voc", ".w64", ".caf", ".sd2")
 _LOSSLESS = (".flac", ".wv", ".ape", ".tta", ".tak")
 _MPEG = (".mp3", ".mp2", ".mpc", ".ac3", ".eac3")
 _AAC = (".aac", ".m4a", ".m4b", ".mp4", ".mka", ".weba", ".webm", ".wma")

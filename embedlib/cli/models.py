@@ -81,12 +81,10 @@ def nodes(file: GraphFile, json: Json = False) -> None:
 
     Example: embedlib models nodes msd-musicnn-1.pb
     """
-    from embedlib.errors import WeightsMissingError
     from embedlib.models.graph import list_nodes, parse_graph
+    from embedlib.models.locks import read_weights
 
-    if not file.is_file():
-        raise WeightsMissingError(f"there is no file {file}", fix="check the path")
-    found = list_nodes(parse_graph(file.read_bytes(), origin=str(file)))
+    found = list_nodes(parse_graph(read_weights(file), origin=str(file)))
     if json:
         print_json({"file": str(file), "nodes": [asdict(node) for node in found]})
         return
@@ -197,7 +195,7 @@ def _facts(spec: ModelSpec) -> dict[str, Any]:
         "sr_hz": spec.sr_hz,
         "patch_frames": spec.patch_frames,
         "hop_frames": spec.hop_frames,
-        "short_rule": spec.short_rule,
+        "last_patch": spec.last_patch,
         "input_node": spec.input_node,
         "input_shape": spec.input_shape,
         "outputs": dict(spec.outputs),

@@ -127,18 +127,7 @@ def prune(graph: GraphDef, *, outputs: Sequence[str]) -> GraphDef:
     ModelError
         If there is no node of a wanted name.
     """
-    nodes = {node.name: node for node in graph.node}
-    wanted: set[str] = set()
-    pending = list(outputs)
-    while pending:
-        name = pending.pop()
-        if name not in nodes:
-            raise ModelError(
-                f"the graph has no node {name!r}", fix="see `embedlib models nodes FILE`"
-            )
-        if name not in wanted:
-            wanted.add(name)
-            pending.extend(_source(text)[0] for text in _data_inputs(nodes[name]))
+    wanted = _with_ancestors(graph, outputs)
     pruned = GraphDef(versions=graph.versions)
     for node in graph.node:
         if node.name in wanted:
@@ -206,6 +195,22 @@ def const_array(node: NodeDef) -> NDArray[np.generic]:
     if values.size != prod(shape):
         raise ModelError(f"node {node.name!r} holds {values.size} values for the shape {shape}")
     return values.reshape(shape)
+
+
+def _with_ancestors(graph: GraphDef, names: Sequence[str]) -> set[str]:
+    nodes = {node.name: node for node in graph.node}
+    wanted: set[str] = set()
+    pending = list(names)
+    while pending:
+        name = pending.pop()
+        if name not in nodes:
+            raise ModelError(
+                f"the graph has no node {name!r}", fix="see `embedlib models nodes FILE`"
+            )
+        if name not in wanted:
+            wanted.add(name)
+            pending.extend(_source(text)[0] for text in _data_inputs(nodes[name]))
+    return wanted
 
 
 def _all_nodes(graph: GraphDef, *, origin: str) -> Iterator[tuple[str, NodeDef]]:

@@ -17,6 +17,9 @@ _TYPES = {"float32": _DT_FLOAT, "int32": _DT_INT32}
 _VALUE_FIELDS = {"float32": "float_val", "int32": "int_val"}
 
 
+Attribute = bool | int | float | bytes | str | list[int]
+
+
 class GraphWriter:
     """A graph that grows; every method adds nodes and gives the name of the last.
 
@@ -99,7 +102,7 @@ class GraphWriter:
         """
         return self._const(f"{self._scope}/{name}", np.asarray(values, dtype))
 
-    def op(self, op: str, name: str, inputs: Sequence[str], **attributes: object) -> str:
+    def op(self, op: str, name: str, inputs: Sequence[str], **attributes: Attribute) -> str:
         """Add a node.
 
         Parameters
@@ -161,7 +164,7 @@ class GraphWriter:
         return self._graph.node.add(op=op, name=name, input=inputs)
 
 
-def _set_attribute(node: NodeDef, key: str, value: object) -> None:
+def _set_attribute(node: NodeDef, key: str, value: Attribute) -> None:
     attribute = node.attr[key]
     match value:
         case bool():

@@ -5,10 +5,39 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from embedlib.errors import HashMismatchError, ModelError
+from embedlib.errors import HashMismatchError, ModelError, WeightsMissingError
+
+
+def read_weights(path: Path) -> bytes:
+    """Read a weight file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    data : bytes
+        All of it.
+
+    Raises
+    ------
+    WeightsMissingError
+        If there is no such file.
+    ModelError
+        If it cannot be read.
+    """
+    if not path.exists():
+        raise WeightsMissingError(f"there is no file {path}", fix="check the path")
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise ModelError(f"{path} cannot be read: {exc.strerror}", fix="check the path") from exc
 
 
 def checked_sha256(path: Path, *, expected: str | None) -> str:
@@ -62,17 +91,25 @@ def write_atomically(path: Path, data: bytes) -> None:
         Its name; missing folders are made.
     data : bytes
         Its content.
+
+    Raises
+    ------
+    ModelError
+        If the folder cannot be written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_durably(temporary, data)
         temporary.replace(path)
+    except OSError as exc:
+        raise ModelError(
+            f"{path} cannot be written: {exc.strerror}",
+            fix="set EMBEDLIB_CACHE to a folder with room that you may write to",
+        ) from exc
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_lock(path: Path, *, sha256: str, source: str) -> None:
@@ -112,7 +149,7 @@ def locked_sha256(path: Path) -> str | None:
     lock_path = _lock_path(path)
     try:
         return str(json.loads(lock_path.read_text())["sha256"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError) as exc:
         raise ModelError(
@@ -142,6 +179,13 @@ def require_sha256(sha256: str, *, expected: str | None, origin: str) -> None:
             f"{origin} has the sha256 {sha256}, expected {expected}",
             fix="remove it and fetch the right file",
         )
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _lock_path(path: Path) -> Path:

@@ -75,7 +75,7 @@ class ModelSpec:
         Where the weights come from.
     citation : str
         The paper to cite.
-    short_rule : {'tile-short', 'discard', 'repeat'}
+    last_patch : {'tile-short', 'discard', 'repeat'}
         Default rule for frames that do not fill a patch.
     notes : str
         What a user should know.
@@ -99,7 +99,7 @@ class ModelSpec:
     batch_size: int
     weights: WeightsSource
     citation: str
-    short_rule: LastPatch = "tile-short"
+    last_patch: LastPatch = "tile-short"
     notes: str = ""
     untrained: bool = False
 
@@ -150,7 +150,7 @@ class ModelSpec:
         return PatchRule(
             patch_frames=self.patch_frames,
             hop_frames=self.hop_frames if hop_frames is None else hop_frames,
-            last=self.short_rule if last is None else last,
+            last=self.last_patch if last is None else last,
         )
 
     def as_untrained(self) -> ModelSpec:

@@ -25,6 +25,7 @@ from embedlib.models.locks import (
     checked_sha256,
     file_sha256,
     locked_sha256,
+    read_weights,
     require_sha256,
     write_atomically,
     write_lock,
@@ -138,9 +139,9 @@ def locate(spec: ModelSpec, *, path: Path | None = None, seed: int = 0) -> Weigh
             )
         return build(spec, seed=seed)
     found = path if path is not None else _search(spec)
-    if found is None or not found.is_file():
-        raise _missing(spec, found)
-    return WeightFile(found, check_weights(spec, found.read_bytes(), origin=str(found)), False)
+    if found is None:
+        raise _missing(spec)
+    return WeightFile(found, check_weights(spec, read_weights(found), origin=str(found)), False)
 
 
 def build(spec: ModelSpec, *, seed: int = 0) -> WeightFile:
@@ -208,9 +209,7 @@ def add(file: Path, *, name: str) -> WeightFile:
             f"{name} has random weights, so {file} cannot be its file",
             fix=f"use --as {spec.base_name}",
         )
-    if not file.is_file():
-        raise WeightsMissingError(f"there is no file {file}", fix="check the path")
-    data = file.read_bytes()
+    data = read_weights(file)
     sha256 = check_weights(spec, data, origin=str(file))
     path = weights_folder() / spec.weights.file_name
     write_atomically(path, data)
@@ -310,9 +309,7 @@ def _search(spec: ModelSpec) -> Path | None:
     return None
 
 
-def _missing(spec: ModelSpec, path: Path | None) -> WeightsMissingError:
-    if path is not None:
-        return WeightsMissingError(f"there is no weight file {path}", fix="check the path")
+def _missing(spec: ModelSpec) -> WeightsMissingError:
     bring = (
         f"fetch them with `embedlib models pull {spec.name}`"
         if spec.weights.urls

@@ -15,6 +15,8 @@ from embedlib.engines.load import resolve_engine
 from embedlib.errors import ConfigError
 from embedlib.features.front_end import front_end
 from embedlib.models.builder import BUILDER_VERSION
+from embedlib.models.graph import list_nodes, parse_graph
+from embedlib.models.locks import read_weights
 from embedlib.models.registry import model_spec
 from embedlib.models.spec import ModelSpec
 from embedlib.models.store import WeightFile, locate
@@ -82,9 +84,10 @@ def model_job(
     engine = resolve_engine(config.engine)
     rule = spec.patch_rule(hop_frames=config.patch_hop_frames, last=config.last_patch)
     node = config.node or spec.embedding_node
+    n_dims = _n_dims(spec, file, node)
     manifest = ModelManifest(
         model=spec.name,
-        n_dims=spec.n_dims,
+        n_dims=n_dims,
         untrained=file.untrained,
         graph_sha256="" if file.untrained else file.sha256,
         builder_version=BUILDER_VERSION if file.untrained else None,
@@ -98,7 +101,6 @@ def model_job(
         patch_frames=rule.patch_frames,
         patch_hop_frames=rule.hop_frames,
         last_patch=rule.last,
-        short_rule=spec.short_rule,
         precision=config.precision,
         patches=config.patches,
         licence=spec.weights.licence,
@@ -112,7 +114,7 @@ def model_job(
         output_node=node,
         patch_shape=spec.input_shape,
         rule=rule,
-        n_dims=spec.n_dims,
+        n_dims=n_dims,
         engine=engine,
         precision=config.precision,
         batch_size=spec.batch_size,
@@ -120,6 +122,20 @@ def model_job(
         folder=str(folder),
         provenance=(("engine", engine), *_versions()),
     )
+
+
+def _n_dims(spec: ModelSpec, file: WeightFile, node: str) -> int:
+    """Length of the vector that a node gives per patch."""
+    if node == spec.embedding_node:
+        return spec.n_dims
+    graph = parse_graph(read_weights(file.path), origin=str(file.path))
+    shape = {info.name: info.shape for info in list_nodes(graph)}.get(node)
+    if shape is None or len(shape) != 2 or shape[1] is None:
+        raise ConfigError(
+            f"node {node!r} of {spec.name} has shape {shape}, not one vector per patch",
+            fix=f"choose another of `embedlib models nodes {file.path}`",
+        )
+    return shape[1]
 
 
 def _versions() -> tuple[tuple[str, str], ...]:

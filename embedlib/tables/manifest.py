@@ -51,8 +51,6 @@ class ModelManifest:
         Length and hop of patches, in frames of the front end.
     last_patch : {'tile-short', 'discard', 'repeat'}
         What becomes of the frames after the last whole patch.
-    short_rule : str
-        How audio shorter than a patch is filled up; the model's spec decides.
     precision : str
         Of inference, such as ``f32``.
     patches : bool
@@ -80,7 +78,6 @@ class ModelManifest:
     patch_frames: int
     patch_hop_frames: int
     last_patch: Literal["tile-short", "discard", "repeat"]
-    short_rule: str = "tile"
     precision: str
     patches: bool
     licence: str = ""

@@ -37,7 +37,7 @@ manifest = ModelManifest(
     model="tiny", n_dims=2, untrained=True, builder_version=1, seed=0, node="n",
     front_end="musicnn-mel", front_end_version=1, sr_hz=16000, resampler="soxr-hq",
     decoder="pyav", patch_frames=187, patch_hop_frames=93, last_patch="tile-short",
-    short_rule="tile", precision="f32", patches=True,
+    precision="f32", patches=True,
 )
 listed = [Track(f"t{n:03}", f"/t{n:03}.wav", 320_044, "1") for n in range(n_tracks)]
 starts = patch_starts_ms(5, hop_frames=93, hop_samples=256, sr_hz=16000)

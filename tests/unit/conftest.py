@@ -35,7 +35,6 @@ def manifest() -> ModelManifest:
         patch_frames=187,
         patch_hop_frames=93,
         last_patch="tile-short",
-        short_rule="tile",
         precision="f32",
         patches=True,
     )

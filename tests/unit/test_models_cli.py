@@ -34,7 +34,7 @@ def run_json(*arguments: str) -> dict:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_help_ends_with_an_example(verb: str) -> None:
+def test_every_help_gives_an_example(verb: str) -> None:
     assert f"Example: embedlib models {verb}" in " ".join(run(verb, "--help").split())
 
 

@@ -92,7 +92,7 @@ def test_missing_weights_that_were_never_published_do_not_point_to_a_download() 
 
 
 def test_a_given_path_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WeightsMissingError, match=r"no weight file .*gone.pb"):
+    with pytest.raises(WeightsMissingError, match=r"no file .*gone.pb"):
         locate(VGG, path=tmp_path / "gone.pb")
 
 
@@ -221,6 +221,19 @@ def test_a_broken_lock_is_an_error_and_no_permission(file: Path, lock: str) -> N
     added.path.with_suffix(".lock.json").write_text(lock)
     with pytest.raises(ModelError, match=r"lock .* cannot be read; remove it"):
         locate(VGG)
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be read: Is a directory; check the path"):
+        locate(VGG, path=tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_is_one_line_with_a_way_out(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBEDLIB_CACHE", str(file))
+    with pytest.raises(ModelError, match=r"cannot be written: .*; set EMBEDLIB_CACHE"):
+        build(VGG)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
