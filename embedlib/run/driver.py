@@ -15,7 +15,7 @@ from embedlib.run.decoding import CHUNK_BYTES
 from embedlib.run.events import Commit, Committed, Event
 from embedlib.run.job import DecodeJob, ModelJob
 from embedlib.run.scheduler import Scheduler, Work
-from embedlib.tables.commit import commit_parts
+from embedlib.tables.commit import commit_parts, committed_shards
 
 TICK_S = 1.0
 """Between commits: one costs some 40 ms, and a kill loses no more than this of written parts."""
@@ -103,10 +103,13 @@ def commit(out: Path, action: Commit) -> Committed:
     Returns
     -------
     event : Committed
-        All shards that are in the table now, ours and those that another driver was first with.
+        These shards are in the table now. Where another driver was first with one of them, it is
+        at work on this output, and all that the table holds is told.
     """
     settled = commit_parts(out, action.model, action.parts)
-    return Committed(action.model, (*settled.committed, *settled.lost))
+    if settled.lost:
+        return Committed(action.model, tuple(committed_shards(out, action.model)))
+    return Committed(action.model, settled.committed)
 
 
 def stopped(reason: str) -> RunError:

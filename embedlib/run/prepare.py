@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 import secrets
 import time
 from collections.abc import Iterable, Mapping
@@ -124,6 +126,18 @@ def model_job(
     )
 
 
+def _in_order(shards: Iterable[Shard], *, run_id: str) -> list[Shard]:
+    """Put shards into the order in which they should start.
+
+    The long ones first, in classes of twofold length, so that the last to end is a short one;
+    within a class by chance, so that two runs on one output seldom work on the same shard.
+    """
+    chance = random.Random(run_id)
+    shuffled = sorted(shards, key=lambda shard: shard.shard_id)
+    chance.shuffle(shuffled)
+    return sorted(shuffled, key=lambda shard: -math.frexp(shard.audio_s)[1])
+
+
 def _n_dims(spec: ModelSpec, file: WeightFile, node: str) -> int:
     """Length of the vector that a node gives per patch."""
     if node == spec.embedding_node:
@@ -206,12 +220,11 @@ def run_plan(
         for shard in pending_shards(out, name, catalogue):
             shards[shard.shard_id] = shard
             models[shard.shard_id] = (*models.get(shard.shard_id, ()), name)
-    # The longest first: the last shard to end is then a short one.
-    order = sorted(shards, key=lambda shard_id: (-shards[shard_id].audio_s, shard_id))
+    run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
     return RunPlan(
         out=out,
-        run_id=f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}",
-        shards={shard_id: shards[shard_id] for shard_id in order},
+        run_id=run_id,
+        shards={shard.shard_id: shard for shard in _in_order(shards.values(), run_id=run_id)},
         models=models,
         jobs=jobs,
         graphs=graphs,

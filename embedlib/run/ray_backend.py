@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,7 +196,7 @@ class RayDriver:
             What a worker raised about the model or the output.
         """
         with Interruption() as interruption:
-            asyncio.run(self._drive(interruption))
+            _run_to_end(self._drive(interruption))
         return interruption.signal_number
 
     async def _drive(self, interruption: Interruption) -> None:
@@ -305,7 +306,7 @@ class RayDriver:
             case Replace(worker_id):
                 self._replace(worker_id)
             case Stop(reason):
-                self._queue.put_nowait(stopped(reason))
+                raise stopped(reason)
 
     # A worker may be lost before the scheduler has heard of it: calls to it are left out, since
     # the event that is on its way takes back whatever they were for.
@@ -405,6 +406,17 @@ class RayDriver:
 
 
 _LOST = object()
+
+
+def _run_to_end(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine; in a thread of its own where this one has a loop, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+        return
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 def _actor_class(cls: type, *, node_id: str, n_cpus: float) -> Any:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+import embedlib
+from embedlib.audio.synth import synthesise_catalogue
 from embedlib.catalog.listing import list_sources
 from embedlib.errors import CatalogError
 from embedlib.records import Track
@@ -118,6 +120,8 @@ def test_a_bucket_without_credentials_is_refused_in_one_line(
 # Lists, says so, waits for a line so that all adopt at once, then tells what it planned.
 DRIVER = """
 import json, sys
+import embedlib
+from embedlib.audio.synth import synthesise_catalogue
 from embedlib.catalog.listing import list_sources
 from embedlib.tables.catalog import adopt
 out, source = sys.argv[1:]
@@ -153,3 +157,21 @@ def test_drivers_that_adopt_at_once_agree_on_one_catalogue(store: Any, tmp_path:
     assert [track_id for track_id, _ in written] == [f"{n:03}.wav" for n in range(100)]
     assert all(planned == written for _, planned in outcomes)
     assert sorted(n_new for n_new, _ in outcomes) == [0, 0, 100]
+
+
+def test_a_bucket_gives_the_embeddings_of_the_same_local_files(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBEDLIB_CACHE", str(tmp_path / "cache"))
+    clips = tmp_path / "clips"
+    synthesise_catalogue(clips, n_clips=4)
+    store.put(f"{clips}/", "s3://clips/", recursive=True)
+    model = "untrained-msd-musicnn-1"
+    same = ["track_id", "status", "content_hash", "n_samples", "n_patches", "patch_embeddings"]
+    tables = []
+    for source in (str(clips), "s3://clips"):
+        out = tmp_path / f"out-{len(tables)}"
+        embedlib.extract([source], models=[model], out=out, local=True)
+        tables.append(embedlib.open(out).tracks(model).to_arrow(same).sort_by("track_id"))
+    assert len(tables[0]) == len(list(clips.rglob("*.*")))
+    assert tables[0].equals(tables[1])
