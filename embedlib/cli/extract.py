@@ -150,8 +150,8 @@ def summary_lines(summary: RunSummary) -> list[str]:
         )
     if summary.untrained:
         lines.append(
-            f"note: {', '.join(summary.untrained)} has random weights: "
-            "its embeddings show shapes and speed, and mean nothing"
+            f"note: random weights in {', '.join(summary.untrained)}: "
+            "such embeddings show shapes and speed, and mean nothing"
         )
     if summary.signal_number:
         lines.append("ended early by a signal; run the same command to continue")

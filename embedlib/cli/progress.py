@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.live import Live
@@ -19,6 +21,44 @@ from embedlib.run.scheduler import Scheduler
 LINE_EVERY_S = 30.0
 
 _BAR_CELLS = 24
+
+
+class _AudioCount:
+    """Seconds of audio embedded, counted per model, chunk by chunk.
+
+    A chunk's length is kept until every model of its shard has written its part.
+    """
+
+    def __init__(self, models: Mapping[str, tuple[str, ...]]) -> None:
+        self._models = models
+        self._written_s = 0.0
+        self._n_left: dict[str, int] = {}
+        self._chunk_s: dict[str, dict[int, float]] = {}
+        self._open_s: dict[tuple[str, str], float] = {}
+
+    @property
+    def total_s(self) -> float:
+        return self._written_s + sum(self._open_s.values())
+
+    def count(self, event: Event) -> None:
+        match event:
+            case Decoded(attempt_id, seq, n_bytes, name):
+                fe = front_end(name)
+                n_frames = n_bytes / (4 * fe.n_bands)
+                of_attempt = self._chunk_s.setdefault(attempt_id, {})
+                of_attempt[seq] = n_frames * fe.hop_samples / fe.sr_hz
+            case Embedded(attempt_id, seq, model):
+                so_far_s = self._open_s.get((attempt_id, model), 0.0)
+                self._open_s[attempt_id, model] = so_far_s + self._chunk_s[attempt_id][seq]
+            case Written(attempt_id, part):
+                self._written_s += part.audio_s
+                self._open_s.pop((attempt_id, part.model), None)
+                n_models = len(self._models[part.shard_id])
+                self._n_left[attempt_id] = self._n_left.get(attempt_id, n_models) - 1
+                if not self._n_left[attempt_id]:
+                    del self._chunk_s[attempt_id], self._n_left[attempt_id]
+            case _:
+                pass
 
 
 class Progress(RunWatcher):
@@ -40,10 +80,9 @@ class Progress(RunWatcher):
         self._n_failed = 0
         self._planned_s = 0.0
         self._done_s = 0.0
-        self._audio_s = 0.0
-        self._chunk_s: dict[str, dict[int, float]] = {}
         self._shard_s: dict[str, float] = {}
-        self._stage = "start"
+        self._audio = _AudioCount({})
+        self._stages: Counter[str] = Counter()
 
     def __enter__(self) -> Progress:
         return self
@@ -62,6 +101,7 @@ class Progress(RunWatcher):
         """
         if not plan.shards:
             return
+        self._audio = _AudioCount(plan.models)
         for shard_id, shard in plan.shards.items():
             self._shard_s[shard_id] = shard.audio_s
             self._n_rows += len(shard.tracks) * len(plan.models[shard_id])
@@ -83,21 +123,18 @@ class Progress(RunWatcher):
         scheduler : Scheduler
             Its state after the event.
         """
+        self._audio.count(event)
         match event:
-            case Decoded(attempt_id, seq, n_bytes, name):
-                fe = front_end(name)
-                n_frames = n_bytes / (4 * fe.n_bands)
-                of_attempt = self._chunk_s.setdefault(attempt_id, {})
-                of_attempt[seq] = n_frames * fe.hop_samples / fe.sr_hz
-            case Embedded(attempt_id, seq):
-                self._audio_s += self._chunk_s.get(attempt_id, {}).get(seq, 0.0)
-            case Written(attempt_id, part):
-                self._chunk_s.pop(attempt_id, None)
+            case Decoded() if not self._stages["embed"] + self._stages["decode"]:
+                self._started = time.monotonic()  # speed and time left leave the start out
+                self._stages[scheduler.bottleneck] += 1
+            case Embedded():
+                self._stages[scheduler.bottleneck] += 1
+            case Written(_, part):
                 self._n_done += part.n_rows
                 self._n_failed += sum(n for status, n in part.statuses if status not in KEPT)
                 self._done_s += self._shard_s.get(part.shard_id, 0.0)
             case Tick():
-                self._stage = scheduler.bottleneck
                 self._say_now_and_then()
 
     def line(self) -> str:
@@ -109,10 +146,12 @@ class Progress(RunWatcher):
             Rows, audio, speed, failures, time left, and the stage that binds.
         """
         elapsed_s = max(time.monotonic() - self._started, 1e-3)
+        audio_s = self._audio.total_s
+        stage = max(self._stages, key=self._stages.__getitem__, default="start")
         return (
-            f"{self._n_done}/{self._n_rows} tracks  {self._audio_s / 3600:.2f} h of audio  "
-            f"{self._audio_s / elapsed_s:.0f}x real time  {self._n_failed} failed  "
-            f"ETA {self._eta(elapsed_s)}  bound by {self._stage}"
+            f"{self._n_done}/{self._n_rows} tracks  {audio_s / 3600:.2f} h of audio  "
+            f"{audio_s / elapsed_s:.0f}x real time  {self._n_failed} failed  "
+            f"ETA {self._eta(elapsed_s)}  bound by {stage}"
         )
 
     def _eta(self, elapsed_s: float) -> str:

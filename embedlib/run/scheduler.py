@@ -144,18 +144,23 @@ class Scheduler:
 
     @property
     def bottleneck(self) -> str:
-        """Which stage the others wait for, as far as the state shows it.
+        """Which stage the others wait for at this moment.
 
         Returns
         -------
         stage : str
-            ``embed`` when decoded chunks queue for the models, ``decode`` when models wait for
-            chunks, ``start`` before there are workers of both kinds.
+            ``embed`` when every model worker has a chunk to work on, ``decode`` when one waits
+            for chunks, ``start`` before there are workers of both kinds.
         """
         if not self._slots or not self._decoders:
             return "start"
-        queued = sum(len(attempt.chunks) for attempt in self._attempts.values())
-        return "embed" if queued > len(self._slots) else "decode"
+        busy = {
+            attempt.slots[model]
+            for attempt in self._attempts.values()
+            for chunk in attempt.chunks.values()
+            for model in chunk.waiting
+        }
+        return "embed" if len(busy) == len(self._slots) else "decode"
 
     def on(self, event: Event) -> list[Action]:
         """Take one event and say what is to be done.
