@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -128,11 +130,14 @@ def stopped(reason: str) -> RunError:
     return RunError(reason, fix="what is committed stays; run the same command to continue")
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 class Interruption:
     """SIGINT and SIGTERM as a wish to drain; a second signal ends the process at once.
 
-    A context manager, to be entered in the main thread after ``ray.init``, which would replace
-    the handlers. Elsewhere it does nothing, so that the library can be called from any thread.
+    A context manager, to be entered in the main thread. Elsewhere it does nothing, so that the
+    library can be called from any thread.
     """
 
     def __init__(self) -> None:
@@ -141,16 +146,29 @@ class Interruption:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Interruption:
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._on_signal)
-        except ValueError:  # not the main thread
-            self._previous.clear()
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.getsignal(number) for number in _SIGNALS}
+            self.arm()
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+
+    @contextmanager
+    def during_start(self) -> Iterator[None]:
+        """Understand the exit by which Ray answers SIGTERM until the handlers are taken back."""
+        try:
+            yield
+        except SystemExit as exc:
+            if exc.code != signal.SIGTERM:
+                raise
+            self.signal_number = signal.SIGTERM
+
+    def arm(self) -> None:
+        """Take the handlers back from ``ray.init``, which replaces them."""
+        for number in self._previous:
+            signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.signal_number:

@@ -16,13 +16,14 @@ from embedlib.catalog.listing import list_sources
 from embedlib.config import ExtractConfig, extract_config
 from embedlib.records import KEPT
 from embedlib.run.auth import require_tokens
-from embedlib.run.driver import Observer, RunPlan
+from embedlib.run.driver import Interruption, Observer, RunPlan
 from embedlib.run.events import Event, Written
 from embedlib.run.job import ModelJob
 from embedlib.run.local import LocalDriver
 from embedlib.run.prepare import locate_all, model_job, run_plan
 from embedlib.run.scheduler import Scheduler
 from embedlib.tables.catalog import adopt
+from embedlib.tables.durable import refusals
 from embedlib.tables.layout import MANIFEST_FILE, model_folder, output_root
 from embedlib.tables.manifest import ensure_manifest
 
@@ -170,7 +171,8 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
         ensure_manifest(out, job.manifest)
     graphs = {spec.name: file.path for spec, file in weights}
     plan = run_plan(config, out=out, catalogue=catalogue, jobs=jobs, graphs=graphs)
-    _write_config(plan, config)
+    resolved = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+    _write_record(plan, "config.yaml", resolved)
     watcher.on_plan(plan)
     tally = _Tally()
 
@@ -196,13 +198,24 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
         wall_s=time.monotonic() - started,
         signal_number=signal_number,
     )
-    _write_json(out / "runs" / plan.run_id / "summary.json", asdict(summary))
+    _write_record(plan, "summary.json", json.dumps(asdict(summary), indent=2) + "\n")
     return summary
 
 
 def _drive(plan: RunPlan, config: ExtractConfig, observe: Observer) -> int:
-    if config.local:
-        return LocalDriver(plan, observe).run()
+    """Run the plan and give the number of the signal that ended it early, or 0."""
+    with Interruption() as interruption:
+        if config.local:
+            LocalDriver(plan, observe).run(interruption)
+        else:
+            with interruption.during_start():
+                _drive_ray(plan, config, observe, interruption)
+    return interruption.signal_number
+
+
+def _drive_ray(
+    plan: RunPlan, config: ExtractConfig, observe: Observer, interruption: Interruption
+) -> None:
     require_tokens(is_local=config.address is None)
     from embedlib.run.cluster import ray_session
     from embedlib.run.ray_backend import RayDriver
@@ -211,7 +224,8 @@ def _drive(plan: RunPlan, config: ExtractConfig, observe: Observer) -> int:
     with ray_session(
         address=config.address, n_cores=config.n_cores, store_bytes=store_bytes
     ) as nodes:
-        return RayDriver(plan, observe, nodes).run()
+        interruption.arm()
+        RayDriver(plan, observe, nodes).run(interruption)
 
 
 def _check_manifests(out: Path, jobs: Mapping[str, ModelJob]) -> None:
@@ -221,11 +235,9 @@ def _check_manifests(out: Path, jobs: Mapping[str, ModelJob]) -> None:
             ensure_manifest(out, job.manifest)
 
 
-def _write_config(plan: RunPlan, config: ExtractConfig) -> None:
+def _write_record(plan: RunPlan, name: str, text: str) -> None:
+    """Write a file for people into the folder of the run."""
     folder = plan.out / "runs" / plan.run_id
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
-
-
-def _write_json(path: Path, values: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n")
+    with refusals(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")

@@ -61,13 +61,13 @@ class LocalDriver:
             name: ModelWorker(job, plan.graphs[name]) for name, job in plan.jobs.items()
         }
 
-    def run(self) -> int:
+    def run(self, interruption: Interruption) -> None:
         """Run until everything is committed, or a signal was answered.
 
-        Returns
-        -------
-        signal_number : int
-            Of the signal that ended the run early; 0 when none did.
+        Parameters
+        ----------
+        interruption : Interruption
+            Says when to drain, and when that has taken too long.
 
         Raises
         ------
@@ -75,23 +75,21 @@ class LocalDriver:
             If infrastructure failed beyond its limit.
         """
         actions: deque[Action] = deque()
-        with Interruption() as interruption:
-            self._feed(DecoderAdded("local"), actions)
-            for name in self._workers:
-                self._feed(SlotAdded(name, name), actions)
-            ticked = time.monotonic()
-            is_draining = False
-            while not self._scheduler.is_done and not interruption.is_overdue:
-                if interruption.signal_number and not is_draining:
-                    is_draining = True
-                    self._feed(Drain(), actions)
-                if not actions or time.monotonic() - ticked > TICK_S:
-                    ticked = time.monotonic()
-                    self._feed(Tick(), actions)
-                if actions:
-                    self._perform(actions.popleft(), actions)
-            self._commit_ready()
-        return interruption.signal_number
+        self._feed(DecoderAdded("local"), actions)
+        for name in self._workers:
+            self._feed(SlotAdded(name, name), actions)
+        ticked = time.monotonic()
+        is_draining = False
+        while not self._scheduler.is_done and not interruption.is_overdue:
+            if interruption.signal_number and not is_draining:
+                is_draining = True
+                self._feed(Drain(), actions)
+            if not actions or time.monotonic() - ticked > TICK_S:
+                ticked = time.monotonic()
+                self._feed(Tick(), actions)
+            if actions:
+                self._perform(actions.popleft(), actions)
+        self._commit_ready()
 
     def _commit_ready(self) -> None:
         """Save what is written when draining has taken too long."""

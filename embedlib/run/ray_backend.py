@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -20,10 +18,7 @@ from ray import exceptions as rx
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from embedlib.errors import EmbedlibError, RunError
-from embedlib.models.store import cache_folder
-from embedlib.records import FeatureChunk, PartResult, Shard
-from embedlib.run.cores import CoreLease
-from embedlib.run.decoding import decode_shard
+from embedlib.run.actors import DecodeActor, ModelActor
 from embedlib.run.driver import TICK_S, Interruption, Observer, RunPlan, commit, stopped
 from embedlib.run.events import (
     Action,
@@ -49,9 +44,7 @@ from embedlib.run.events import (
     Write,
     Written,
 )
-from embedlib.run.job import DecodeJob, ModelJob
 from embedlib.run.slots import Node, Slot, plan_slots
-from embedlib.run.worker import ModelWorker, materialise
 
 _LOG = logging.getLogger("embedlib")
 
@@ -74,80 +67,6 @@ INFRASTRUCTURE = (
     rx.RaySystemError,
 )
 """What Ray raises when a machine or a process failed, not the code in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkHeader:
-    """What the driver needs to know of a chunk: small, so that it travels without the store."""
-
-    n_bytes: int
-    front_end: str
-
-
-class DecodeActor:
-    """A decode worker: one shard at a time, as a stream of headers and chunks in turn."""
-
-    def __init__(self, job: DecodeJob) -> None:
-        self._job = job
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-
-    def load(self) -> None:
-        """Answer when ready."""
-
-    def decode(self, shard: Shard) -> Iterator[ChunkHeader | FeatureChunk]:
-        """Decode a shard.
-
-        Parameters
-        ----------
-        shard : Shard
-            What to decode.
-
-        Yields
-        ------
-        item : ChunkHeader or FeatureChunk
-            Each chunk behind its header.
-        """
-        for chunk in decode_shard(shard, self._job):
-            yield ChunkHeader(chunk.frames.nbytes, chunk.front_end)
-            yield chunk
-
-
-class ModelActor:
-    """A model worker, pinned to a core of its own where one is free."""
-
-    def __init__(self, job: ModelJob, n_cores: int) -> None:
-        self._job = job
-        self._lease = CoreLease(n_cores) if n_cores else None
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-
-    def load(self, graph: bytes) -> bool:
-        """Load the model, after the process was bound to its core.
-
-        Parameters
-        ----------
-        graph : bytes
-            The verified graph.
-
-        Returns
-        -------
-        is_pinned : bool
-            Whether the worker has a core of its own.
-        """
-        is_pinned = self._lease.pin() if self._lease else False
-        self._worker = ModelWorker(self._job, materialise(graph, folder=cache_folder() / "graphs"))
-        return is_pinned
-
-    def embed(self, attempt_id: str, chunk: FeatureChunk) -> None:
-        """Embed a chunk; see `ModelWorker.embed`."""
-        self._worker.embed(attempt_id, chunk)
-
-    def write(self, attempt_id: str, shard: Shard, file_attempt: str) -> PartResult:
-        """Write a part; see `ModelWorker.write`."""
-        return self._worker.write(attempt_id, shard, file_attempt)
-
-    def forget(self, attempt_id: str) -> None:
-        """Drop an attempt; see `ModelWorker.forget`."""
-        self._worker.forget(attempt_id)
 
 
 class RayDriver:
@@ -180,13 +99,13 @@ class RayDriver:
         self._tasks: set[asyncio.Task[None]] = set()
         self._queue: asyncio.Queue[Event | BaseException] = asyncio.Queue()
 
-    def run(self) -> int:
+    def run(self, interruption: Interruption) -> None:
         """Run until everything is committed, or a signal was answered.
 
-        Returns
-        -------
-        signal_number : int
-            Of the signal that ended the run early; 0 when none did.
+        Parameters
+        ----------
+        interruption : Interruption
+            Says when to drain, and when that has taken too long.
 
         Raises
         ------
@@ -195,9 +114,7 @@ class RayDriver:
         EmbedlibError
             What a worker raised about the model or the output.
         """
-        with Interruption() as interruption:
-            _run_to_end(self._drive(interruption))
-        return interruption.signal_number
+        _run_to_end(self._drive(interruption))
 
     async def _drive(self, interruption: Interruption) -> None:
         self._graphs = {
@@ -214,8 +131,15 @@ class RayDriver:
             if interruption.signal_number and not is_draining:
                 is_draining = True
                 self._feed(Drain())
+        await self._commit_ready()
         for task in self._tasks:
             task.cancel()
+
+    async def _commit_ready(self) -> None:
+        """Save what is written when draining has taken too long."""
+        for action in self._scheduler.on(Tick()):
+            if isinstance(action, Commit):
+                await self._commit(action)
 
     def _feed(self, event: Event) -> None:
         for action in self._scheduler.on(event):
