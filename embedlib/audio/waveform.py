@@ -73,7 +73,7 @@ class MonoStream:
         resampler: str = SOXR_HQ,
         limits: AudioLimits | None = None,
     ) -> None:
-        _check_request(rates_hz, decoder, resampler)
+        check_request(rates_hz, decoder=decoder, resampler=resampler)
         self._track = track
         self._rates_hz = tuple(dict.fromkeys(rates_hz))
         self._decoder = decoder
@@ -204,7 +204,24 @@ def _in_blocks(signals: Mapping[int, Float32]) -> Iterator[dict[int, Float32]]:
         yield {rate_hz: y[start : start + BLOCK_SAMPLES] for rate_hz, y in signals.items()}
 
 
-def _check_request(rates_hz: Sequence[int], decoder: str, resampler: str) -> None:
+def check_request(rates_hz: Sequence[int], *, decoder: str, resampler: str) -> None:
+    """Refuse what no stream can give, before there is a track.
+
+    Parameters
+    ----------
+    rates_hz : sequence of int
+        Rates of the models.
+    decoder, resampler : str
+        Names, as `MonoStream` takes them.
+
+    Raises
+    ------
+    ConfigError
+        If a name is not known, a rate is not positive, there is none, or the resampler is not
+        one of the decoder's.
+    EngineError
+        If Essentia is asked for and not installed.
+    """
     check_resampler(resampler)
     if decoder not in DECODERS:
         raise ConfigError(f"decoder={decoder!r} is not known", fix=f"use one of {DECODERS}")

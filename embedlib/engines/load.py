@@ -5,12 +5,14 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from embedlib.engines.engine import Engine, GraphSpec
-from embedlib.errors import ConfigError
+from embedlib.errors import ConfigError, EngineError
 
 ENGINES = ("auto", "openvino", "essentia")
 
-REFERENCE_PARITY = {"openvino": 1e-5, "essentia": 0.0}
-"""Bound on the relative l2 error of f32 embeddings against Essentia's TensorFlow."""
+_PACKAGES = {
+    "openvino": "openvino",
+    "essentia": "essentia-tensorflow==2.1b6.dev1389 (Linux on x86-64 only), or take openvino",
+}
 
 
 def resolve_engine(name: str) -> str:
@@ -30,12 +32,16 @@ def resolve_engine(name: str) -> str:
     ------
     ConfigError
         If there is no such engine.
+    EngineError
+        If its runtime is not installed.
     """
     if name not in ENGINES:
         raise ConfigError(f"engine={name!r} is unknown", fix=f"use one of {', '.join(ENGINES)}")
-    if name != "auto":
-        return name
-    return "openvino" if find_spec("openvino") else "essentia"
+    wanted = ("openvino", "essentia") if name == "auto" else (name,)
+    for engine in wanted:
+        if find_spec(engine):
+            return engine
+    raise EngineError(f"{wanted[0]} is not installed", fix=f"pip install {_PACKAGES[wanted[0]]}")
 
 
 def load_engine(name: str, spec: GraphSpec) -> Engine:

@@ -107,8 +107,18 @@ def commit(out: Path, action: Commit) -> Committed:
     event : Committed
         These shards are in the table now. Where another driver was first with one of them, it is
         at work on this output, and all that the table holds is told.
+
+    Raises
+    ------
+    RunError
+        If the disk fails.
+    OutputError
+        If it is full, or a part is not what its writer reported.
     """
-    settled = commit_parts(out, action.model, action.parts)
+    try:
+        settled = commit_parts(out, action.model, action.parts)
+    except OSError as exc:
+        raise stopped(f"cannot commit to {out}: {type(exc).__name__}: {exc}") from exc
     if settled.lost:
         return Committed(action.model, tuple(committed_shards(out, action.model)))
     return Committed(action.model, settled.committed)

@@ -20,7 +20,7 @@ from embedlib.run.driver import Interruption, Observer, RunPlan
 from embedlib.run.events import Event, Written
 from embedlib.run.job import ModelJob
 from embedlib.run.local import LocalDriver
-from embedlib.run.prepare import locate_all, model_job, run_plan
+from embedlib.run.prepare import decode_job, locate_all, model_job, run_plan
 from embedlib.run.scheduler import Scheduler
 from embedlib.tables.catalog import adopt
 from embedlib.tables.durable import refusals
@@ -160,6 +160,7 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
         spec.name: model_job(spec, file, config, folder=model_folder(out, spec.name))
         for spec, file in weights
     }
+    decode = decode_job(config, front_ends=[job.front_end for job in jobs.values()])
     _check_manifests(out, jobs)
     catalogue = adopt(
         out,
@@ -170,7 +171,7 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
     for job in jobs.values():
         ensure_manifest(out, job.manifest)
     graphs = {spec.name: file.path for spec, file in weights}
-    plan = run_plan(config, out=out, catalogue=catalogue, jobs=jobs, graphs=graphs)
+    plan = run_plan(config, out=out, catalogue=catalogue, jobs=jobs, graphs=graphs, decode=decode)
     resolved = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
     _write_record(plan, "config.yaml", resolved)
     watcher.on_plan(plan)

@@ -31,6 +31,7 @@ from embedlib.run.events import (
     SlotAdded,
     Stop,
     Tick,
+    WorkerLost,
     Write,
     Written,
 )
@@ -57,9 +58,10 @@ class LocalDriver:
         self._streams: dict[str, Iterator[FeatureChunk]] = {}
         self._chunks: dict[tuple[str, int], FeatureChunk] = {}
         self._n_chunks: dict[str, int] = {}
-        self._workers = {
-            name: ModelWorker(job, plan.graphs[name]) for name, job in plan.jobs.items()
-        }
+        self._workers = {name: self._load(name) for name in plan.jobs}
+
+    def _load(self, model: str) -> ModelWorker:
+        return ModelWorker(self._plan.jobs[model], self._plan.graphs[model])
 
     def run(self, interruption: Interruption) -> None:
         """Run until everything is committed, or a signal was answered.
@@ -114,11 +116,8 @@ class LocalDriver:
                 self._feed(Embedded(attempt_id, seq, model), actions)
             case Release(attempt_id, seq):
                 del self._chunks[attempt_id, seq]
-            case Write(attempt_id, shard_id, model):
-                part = self._workers[model].write(
-                    attempt_id, self._plan.shards[shard_id], self._plan.file_attempt(attempt_id)
-                )
-                self._feed(Written(attempt_id, part), actions)
+            case Write():
+                self._feed(self._write(action), actions)
             case Commit():
                 self._feed(commit(self._plan.out, action), actions)
             case Cancel(attempt_id):
@@ -127,8 +126,17 @@ class LocalDriver:
                 self._workers[slot_id].forget(attempt_id)
             case Stop(reason):
                 raise stopped(reason)
-            case Replace():
-                pass  # workers of this process are not lost without it
+            case Replace(worker_id):
+                self._workers[worker_id] = self._load(worker_id)
+                self._feed(SlotAdded(worker_id, worker_id), actions)
+
+    def _write(self, action: Write) -> Event:
+        shard, name = self._plan.shards[action.shard_id], self._plan.file_attempt(action.attempt_id)
+        try:
+            part = self._workers[action.model].write(action.attempt_id, shard, name)
+        except OSError as exc:  # a disk that fails now may not fail again
+            return WorkerLost(action.slot_id, f"{type(exc).__name__}: {exc}")
+        return Written(action.attempt_id, part)
 
     def _pull(self, attempt_id: str) -> Event:
         try:

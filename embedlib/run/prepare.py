@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from embedlib.audio.decode import AudioLimits
+from embedlib.audio.waveform import check_request
 from embedlib.config import ExtractConfig
 from embedlib.engines.load import resolve_engine
 from embedlib.errors import ConfigError
@@ -175,10 +176,20 @@ def decode_job(config: ExtractConfig, *, front_ends: Iterable[str]) -> DecodeJob
     -------
     job : DecodeJob
         For the decode workers.
+
+    Raises
+    ------
+    ConfigError
+        If the decoder and the resampler do not go together.
+    EngineError
+        If they need Essentia and it is not installed.
     """
+    names = tuple(dict.fromkeys(front_ends))
+    rates_hz = [front_end(name).sr_hz for name in names]
+    check_request(rates_hz, decoder=config.decoder, resampler=config.resampler)
     limits = AudioLimits(max_duration_s=config.max_duration_s, cpu_deadline_s=config.cpu_deadline_s)
     return DecodeJob(
-        front_ends=tuple(dict.fromkeys(front_ends)),
+        front_ends=names,
         decoder=config.decoder,
         resampler=config.resampler,
         limits=limits,
@@ -193,6 +204,7 @@ def run_plan(
     catalogue: Plan,
     jobs: Mapping[str, ModelJob],
     graphs: Mapping[str, Path],
+    decode: DecodeJob,
 ) -> RunPlan:
     """Say what is left to do.
 
@@ -208,6 +220,8 @@ def run_plan(
         By name of the model.
     graphs : mapping of str to Path
         Weight files by name of the model.
+    decode : DecodeJob
+        How audio becomes frames.
 
     Returns
     -------
@@ -228,6 +242,6 @@ def run_plan(
         models=models,
         jobs=jobs,
         graphs=graphs,
-        decode=decode_job(config, front_ends=[job.front_end for job in jobs.values()]),
+        decode=decode,
         budget_bytes=config.budget_mb << 20,
     )
