@@ -1,23 +1,28 @@
 """The default engine on a CPU: OpenVINO reads the same frozen graph, cut at the wanted nodes.
 
-The outputs are chosen in the TensorFlow front end, before conversion: afterwards the names of
-inner nodes and of Identity nodes are gone.
+Dead filters are folded away first (`embedlib.models.fold`). The outputs are chosen in the
+TensorFlow front end, before conversion: afterwards the names of inner nodes and of Identity nodes
+are gone.
 """
 
 from __future__ import annotations
 
 import os
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
 
 from embedlib.engines.engine import GraphSpec
 from embedlib.errors import EngineError, ModelError
+from embedlib.models.fold import fold_dead_filters
+from embedlib.models.graph import parse_graph
+from embedlib.models.locks import read_weights
 from embedlib.records import Float32
 
 
 class OpenVinoEngine:
-    """A graph compiled for one CPU thread and one batch shape.
+    """A graph compiled for one CPU thread and one batch shape, without its dead filters.
 
     Equal patches give bit-equal results, whatever their neighbours in the batch.
 
@@ -29,9 +34,11 @@ class OpenVinoEngine:
     Raises
     ------
     EngineError
-        If OpenVINO is not installed.
+        If OpenVINO is not installed, or there is no room for a temporary file.
+    WeightsMissingError
+        If there is no such file.
     ModelError
-        If OpenVINO cannot read or compile the graph.
+        If the file is no harmless graph, or OpenVINO cannot read or compile it.
     """
 
     name = "openvino"
@@ -91,15 +98,10 @@ def _read_cut(spec: GraphSpec) -> Any:
     from openvino.frontend import FrontEndManager
 
     front_end = FrontEndManager().load_by_framework("tf")
-    graph = front_end.load(str(spec.path))
-    places = [graph.get_place_by_tensor_name(f"{node}:0") for node in spec.output_nodes]
-    missing = [node for node, place in zip(spec.output_nodes, places, strict=True) if not place]
-    if missing:
-        raise ModelError(
-            f"{spec.path.name} has no node {missing[0]!r}",
-            fix="list its nodes with `embedlib models nodes`",
-        )
-    graph.override_all_outputs(places)
+    graph = _load(front_end, spec)
+    graph.override_all_outputs(
+        [graph.get_place_by_tensor_name(f"{node}:0") for node in spec.output_nodes]
+    )
     model = front_end.convert(graph)
     _drop_unused_parameters(model)
     names = {parameter.get_any_name(): parameter for parameter in model.inputs}
@@ -111,6 +113,30 @@ def _read_cut(spec: GraphSpec) -> Any:
         )
     model.reshape({names[f"{spec.input_node}:0"]: [spec.batch_size, *spec.patch_shape]})
     return model
+
+
+def _load(front_end: Any, spec: GraphSpec) -> Any:
+    """Load the graph without its dead filters, or the file as it is where it has none."""
+    folded = _folded(spec)
+    if folded is None:
+        return front_end.load(str(spec.path))
+    try:
+        # OpenVINO 2026.4 takes no TensorFlow graph from memory.
+        with NamedTemporaryFile(suffix=".pb") as file:
+            file.write(folded)
+            file.flush()
+            return front_end.load(file.name)
+    except OSError as exc:
+        raise EngineError(
+            f"{spec.path.name} without its dead filters cannot be written: {exc.strerror}",
+            fix="set TMPDIR to a folder with room that you may write to",
+        ) from exc
+
+
+def _folded(spec: GraphSpec) -> bytes | None:
+    graph = parse_graph(read_weights(spec.path), origin=str(spec.path))
+    folded = fold_dead_filters(graph, outputs=spec.output_nodes)
+    return None if folded is graph else bytes(folded.SerializeToString(deterministic=True))
 
 
 def _drop_unused_parameters(model: Any) -> None:
