@@ -1,0 +1,231 @@
+"""The benchmark: its figures, its floors, and one measurement of each kind."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embedlib.audio.encode import write_audio
+from embedlib.audio.synth import synthesise_music
+from embedlib.errors import ConfigError, RunError, WeightsMissingError
+
+ROOT = Path(__file__).parents[2]
+CONFIG = {
+    "audio": "music",
+    "weights": "/w.pb",
+    "minutes": 10,
+    "scaling_factor": 4,
+    "repeats": 3,
+    "floors": {},
+}
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "jobs"))
+        yield importlib.import_module("bench")
+
+
+@pytest.fixture(scope="module")
+def figures(bench: ModuleType) -> ModuleType:
+    return importlib.import_module("bench_figures")
+
+
+def run_of(figures: ModuleType, contender: str, timed_s: float, **other: Any) -> Any:
+    values = dict.fromkeys(("stream_s", "load_s", "cpu_s", "wall_s"), timed_s)
+    counts = {"audio_s": 600.0, "n_files": 9, "n_patches": 90}
+    return figures.Run(contender=contender, timed_s=timed_s, **(values | counts | other))
+
+
+def test_the_examples_of_the_figures_run(figures: ModuleType) -> None:
+    result = doctest.testmod(figures)
+    assert result.attempted
+    assert not result.failed
+
+
+def test_a_figure_is_the_median_of_the_rounds(figures: ModuleType) -> None:
+    runs = [run_of(figures, "a", timed_s) for timed_s in (2.0, 60.0, 3.0)]
+    found = figures.medians(runs)["a"]
+    assert found["timed_s"] == 3.0
+    assert found["speed"] == 200.0
+
+
+def test_contenders_are_not_mixed_up(figures: ModuleType) -> None:
+    runs = [run_of(figures, name, s) for s in (1.0, 2.0, 3.0) for name in ("a", "b")]
+    runs[1::2] = [replace(run, timed_s=10 * run.timed_s) for run in runs[1::2]]
+    found = figures.medians(runs)
+    assert [found[name]["timed_s"] for name in ("a", "b")] == [2.0, 20.0]
+
+
+def test_speeds_of_unequal_amounts_of_audio_are_compared_by_rate(figures: ModuleType) -> None:
+    runs = [run_of(figures, "one", 6.0), run_of(figures, "two", 12.0, audio_s=2400.0)]
+    comparison = figures.Comparison("two", "one", figure="stream_speed", n_times=2)
+    assert comparison.name == "two / 2 x one"
+    assert comparison.ratio(figures.medians(runs)) == 1.0
+
+
+def test_equal_embeddings_have_no_distance(figures: ModuleType, rng: np.random.Generator) -> None:
+    embeddings = {"a.mp3": rng.normal(size=(3, 200)), "b.mp3": rng.normal(size=(5, 200))}
+    found = figures.parity(embeddings, embeddings)
+    assert found["min_cosine"] == pytest.approx(1.0)
+    assert found["max_relative_l2"] == 0.0
+    assert found["n_patches"] == 8
+
+
+def test_parity_tells_the_worst_patch_and_the_worst_file(figures: ModuleType) -> None:
+    theirs = {"a": np.array([[3.0, 4.0], [1.0, 0.0]]), "b": np.array([[2.0, 0.0]])}
+    ours = {"a": np.array([[3.0, 4.0], [0.0, 1.0]]), "b": np.array([[4.0, 0.0]])}
+    found = figures.parity(ours, theirs)
+    assert found["min_cosine"] == pytest.approx(0.0)
+    assert found["max_relative_l2"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [{"a": np.ones((2, 200))}, {}, {"a": np.ones((3, 200)), "b": np.ones((1, 200))}],
+    ids=["another number of patches", "a file less", "a file more"],
+)
+def test_outputs_of_another_shape_are_refused(figures: ModuleType, theirs: Any) -> None:
+    with pytest.raises(RunError, match="times cannot be compared"):
+        figures.parity({"a": np.ones((3, 200))}, theirs)
+
+
+def test_more_audio_is_the_same_work_when_every_file_is_taken_more_often(
+    figures: ModuleType,
+) -> None:
+    more = run_of(figures, "two", 9.0, n_files=36, n_patches=360)
+    figures.require_same_work([run_of(figures, "one", 9.0), more])
+
+
+def test_a_contender_that_saves_less_is_refused(figures: ModuleType) -> None:
+    lazy = run_of(figures, "lazy", 1.0, n_patches=89)
+    with pytest.raises(RunError, match="lazy saved 89 patches"):
+        figures.require_same_work([run_of(figures, "one", 9.0), lazy])
+
+
+def test_a_floor_that_needs_what_is_not_there_does_not_count(figures: ModuleType) -> None:
+    floors = {"a / b": figures.Floor(at_least=3), "c / b": figures.Floor(at_least=8, needs="amx")}
+    found = figures.floors_that_count(floors, names=["a / b"], facts=frozenset({"bf16"}))
+    assert found == {"a / b": 3.0}
+
+
+def test_a_floor_for_an_unknown_ratio_is_refused_before_anything_runs(
+    figures: ModuleType,
+) -> None:
+    floors = {"a / c": figures.Floor(at_least=3)}
+    with pytest.raises(ConfigError, match="'a / c'; there are a / b"):
+        figures.floors_that_count(floors, names=["a / b"], facts=frozenset())
+
+
+def test_a_floor_that_is_just_reached_is_not_broken(figures: ModuleType) -> None:
+    assert not figures.broken_floors({"a / b": 3.0}, {"a / b": 3.0})
+
+
+@pytest.mark.parametrize(
+    ("flags", "n_cores", "facts"),
+    [
+        (["avx2"], 1, {"avx2"}),
+        (["amx_bf16"], 2, {"amx_bf16", "bf16", "two_cores"}),
+        (["avx512_bf16"], 16, {"avx512_bf16", "bf16", "two_cores"}),
+    ],
+)
+def test_facts_name_what_the_machine_has(
+    figures: ModuleType, flags: list[str], n_cores: int, facts: set[str]
+) -> None:
+    assert figures.facts_of(flags, n_cores=n_cores) == facts
+
+
+def test_a_cpu_without_a_name_is_unknown(figures: ModuleType) -> None:
+    assert figures.cpu_of("processor : 0\n") == ("unknown", ())
+
+
+def test_every_copy_of_a_file_has_a_name_of_its_own(bench: ModuleType, tmp_path: Path) -> None:
+    files = [tmp_path / "a.mp3", tmp_path / "b b.wav"]
+    folder = bench.link_copies(files, tmp_path / "links", n_copies=3)
+    assert len(list(folder.iterdir())) == 6
+    assert {link.readlink() for link in folder.iterdir()} == set(files)
+
+
+@pytest.mark.parametrize("folder", ["absent", "empty"])
+def test_a_folder_without_audio_is_an_error_with_the_way_out(
+    bench: ModuleType, tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"no audio in .*--audio"):
+        bench.audio_files(tmp_path / folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [({"minuts": 3}, "minuts"), ({"minutes": 0}, "minutes"), ({"repeats": 0}, "repeats")],
+)
+def test_a_wrong_key_of_the_configuration_is_named(
+    bench: ModuleType, change: dict[str, int], key: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"FILE: {key}: "):
+        bench.bench_config(CONFIG | change, origin="FILE")
+
+
+def test_paths_of_the_configuration_are_from_the_root(bench: ModuleType) -> None:
+    config = bench.bench_config(CONFIG, origin="FILE")
+    assert config.audio == ROOT / "music"
+    assert config.weights == Path("/w.pb")
+
+
+def test_without_weights_nothing_is_measured(bench: ModuleType, tmp_path: Path) -> None:
+    pytest.importorskip("essentia")
+    config = bench.bench_config(CONFIG | {"weights": "/absent.pb"}, origin="FILE")
+    with pytest.raises(WeightsMissingError, match=r"absent\.pb"):
+        bench.make_bench(config, tmp_path, [0])
+
+
+@pytest.fixture
+def ready(bench: ModuleType, shared_models: Path, tmp_path: Path) -> Any:
+    """A bench with one clip of four seconds to warm up with."""
+    pytest.importorskip("essentia")
+    clip = tmp_path / "clip.wav"
+    music = synthesise_music(4.0, sr_hz=44100, n_channels=2, seed=1, style="chords")
+    write_audio(clip, music, sr_hz=44100)
+    return bench.Bench(
+        scratch=tmp_path,
+        cores=[0],
+        weights=shared_models / "msd-musicnn-1.pb",
+        warm_up=bench.link_copies([clip], tmp_path / "warm-up"),
+    )
+
+
+@pytest.mark.parametrize("contender", ["REFERENCE", "F32"])
+def test_a_measurement_counts_what_was_saved(bench: ModuleType, ready: Any, contender: str) -> None:
+    run = ready.measure(getattr(bench, contender), ready.warm_up, out=ready.scratch / "out")
+    assert (run.n_files, run.n_patches) == (1, 1)
+    assert run.audio_s == pytest.approx(4.0, abs=0.01)
+    assert 0 < run.stream_s <= run.timed_s < run.wall_s
+
+
+def test_a_contender_that_dies_is_one_line(bench: ModuleType, ready: Any) -> None:
+    broken = replace(ready, weights=ready.scratch / "absent.pb")
+    with pytest.raises(RunError, match=r"essentia-q0 ended with code 1: RuntimeError: .*open"):
+        broken.measure(bench.REFERENCE, ready.warm_up, out=ready.scratch / "out")
+
+
+def test_an_error_of_the_script_is_one_line_and_its_exit_code(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, ROOT / "jobs/bench.py", "extract", "--config", tmp_path / "absent.yaml"],
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == ConfigError.exit_code
+    assert ended.stderr.startswith("error: cannot read")
+    assert ended.stderr.count("\n") == 1
+    assert not ended.stdout
