@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -60,8 +61,38 @@ def spread(arguments: Sequence[str], *, option: str) -> list[str]:
     return spread_out
 
 
+def show_help(arguments: Sequence[str]) -> bool:
+    """Show the help of a verb, where that is all that is asked for.
+
+    To parse the flag, typer 0.29 would load pydantic, which takes longer than the help itself.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        As typed.
+
+    Returns
+    -------
+    is_shown : bool
+        False where `arguments` are something else than the names of a verb and a help flag.
+    """
+    command: Any = typer.main.get_command(app)
+    context = command.context_class(command, info_name=app.info.name, **command.context_settings)
+    if not arguments or arguments[-1] not in context.help_option_names:
+        return False
+    for name in arguments[:-1]:
+        command = getattr(command, "commands", {}).get(name)
+        if command is None:
+            return False
+        context = command.context_class(command, info_name=name, parent=context)
+    command.get_help(context)  # printed as it is made
+    return True
+
+
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    if show_help(sys.argv[1:]):
+        return
     try:
         app(args=spread(sys.argv[1:], option="--models"))
     except EmbedlibError as exc:

@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.text import Text
 
 from embedlib.features.front_end import front_end
-from embedlib.records import KEPT
+from embedlib.records import KEPT, PartResult
 from embedlib.run.driver import RunPlan
-from embedlib.run.events import Decoded, Embedded, Event, Tick, Written
+from embedlib.run.events import Decoded, Embedded, Event, SlotAdded, Tick, Written
 from embedlib.run.extract import RunWatcher
 from embedlib.run.scheduler import Scheduler
 
@@ -49,14 +49,16 @@ class _AudioCount:
                 of_attempt[seq] = n_frames * fe.hop_samples / fe.sr_hz
             case Embedded(attempt_id, seq, model):
                 so_far_s = self._open_s.get((attempt_id, model), 0.0)
-                self._open_s[attempt_id, model] = so_far_s + self._chunk_s[attempt_id][seq]
+                chunk_s = self._chunk_s.get(attempt_id, {}).get(seq, 0.0)
+                self._open_s[attempt_id, model] = so_far_s + chunk_s
             case Written(attempt_id, part):
                 self._written_s += part.audio_s
                 self._open_s.pop((attempt_id, part.model), None)
                 n_models = len(self._models[part.shard_id])
                 self._n_left[attempt_id] = self._n_left.get(attempt_id, n_models) - 1
                 if not self._n_left[attempt_id]:
-                    del self._chunk_s[attempt_id], self._n_left[attempt_id]
+                    del self._n_left[attempt_id]
+                    self._chunk_s.pop(attempt_id, None)
             case _:
                 pass
 
@@ -83,6 +85,7 @@ class Progress(RunWatcher):
         self._shard_s: dict[str, float] = {}
         self._audio = _AudioCount({})
         self._stages: Counter[str] = Counter()
+        self._is_started = False
 
     def __enter__(self) -> Progress:
         return self
@@ -125,12 +128,13 @@ class Progress(RunWatcher):
         """
         self._audio.count(event)
         match event:
-            case Decoded() if not self._stages["embed"] + self._stages["decode"]:
+            case SlotAdded() if not self._is_started:
+                self._is_started = True
                 self._started = time.monotonic()  # speed and time left leave the start out
-                self._stages[scheduler.bottleneck] += 1
             case Embedded():
                 self._stages[scheduler.bottleneck] += 1
             case Written(_, part):
+                self._stages.update(_binding_stage(part))
                 self._n_done += part.n_rows
                 self._n_failed += sum(n for status, n in part.statuses if status not in KEPT)
                 self._done_s += self._shard_s.get(part.shard_id, 0.0)
@@ -171,3 +175,9 @@ class Progress(RunWatcher):
         if self._live is None and time.monotonic() - self._said > LINE_EVERY_S:
             self._said = time.monotonic()
             self._console.print(self.line(), soft_wrap=True)
+
+
+def _binding_stage(part: PartResult) -> list[str]:
+    """Name the longest stage of a part that one worker made the whole way."""
+    seconds = dict(part.stage_s)
+    return [max(seconds, key=seconds.__getitem__)] if "decode" in seconds else []

@@ -83,6 +83,12 @@ class ModelActor:
         """Write a part; see `ModelWorker.write`."""
         return self._worker.write(attempt_id, shard, file_attempt)
 
+    def extract(
+        self, attempt_id: str, shard: Shard, file_attempt: str, decode: DecodeJob
+    ) -> PartResult:
+        """Take a shard the whole way; see `ModelWorker.extract`."""
+        return self._worker.extract(attempt_id, shard, file_attempt, decode)
+
     def forget(self, attempt_id: str) -> None:
         """Drop an attempt; see `ModelWorker.forget`."""
         self._worker.forget(attempt_id)

@@ -20,10 +20,11 @@ class DecoderAdded:
 
 @dataclass(frozen=True, slots=True)
 class SlotAdded:
-    """A model worker has loaded its model and is ready."""
+    """A model worker has loaded its model and is ready; it may be able to decode as well."""
 
     slot_id: str
     model: str
+    is_decoder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ class DecodeEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodeFailed:
-    """The decode worker lives but infrastructure failed it (a store, a disk)."""
+class AttemptFailed:
+    """The worker lives but infrastructure failed it (a store, a disk)."""
 
     attempt_id: str
     reason: str
@@ -100,7 +101,7 @@ Event = (
     | WorkerLost
     | Decoded
     | DecodeEnded
-    | DecodeFailed
+    | AttemptFailed
     | Embedded
     | Written
     | Committed
@@ -117,6 +118,16 @@ class Decode:
     shard_id: str
     decoder_id: str
     models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """Take the shard the whole way in one worker, from decode to part, chunk by chunk."""
+
+    attempt_id: str
+    shard_id: str
+    model: str
+    slot_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,4 +202,6 @@ class Stop:
     reason: str
 
 
-Action = Decode | Pull | Embed | Release | Write | Forget | Cancel | Commit | Replace | Stop
+Action = (
+    Decode | Extract | Pull | Embed | Release | Write | Forget | Cancel | Commit | Replace | Stop
+)

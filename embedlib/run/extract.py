@@ -134,7 +134,7 @@ def extract(
     FingerprintError
         If `out` was made with other parameters.
     """
-    values = {"sources": list(sources), "models": list(models), "out": str(out), **options}
+    values = {"sources": sources, "models": models, "out": str(out), **options}
     return run_extract(extract_config(values), watcher=RunWatcher())
 
 

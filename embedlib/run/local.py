@@ -13,12 +13,12 @@ from embedlib.run.decoding import decode_shard
 from embedlib.run.driver import TICK_S, Interruption, Observer, RunPlan, commit, stopped
 from embedlib.run.events import (
     Action,
+    AttemptFailed,
     Cancel,
     Commit,
     Decode,
     Decoded,
     DecodeEnded,
-    DecodeFailed,
     DecoderAdded,
     Drain,
     Embed,
@@ -148,7 +148,7 @@ class LocalDriver:
             raise
         except Exception as exc:  # the worker's edge: what nobody foresaw is a try that failed
             _LOG.exception("attempt=%s failed to decode", attempt_id)
-            return DecodeFailed(attempt_id, f"{type(exc).__name__}: {exc}")
+            return AttemptFailed(attempt_id, f"{type(exc).__name__}: {exc}")
         seq = self._n_chunks[attempt_id]
         self._n_chunks[attempt_id] = seq + 1
         self._chunks[attempt_id, seq] = chunk

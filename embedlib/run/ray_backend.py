@@ -22,17 +22,18 @@ from embedlib.run.actors import DecodeActor, ModelActor
 from embedlib.run.driver import TICK_S, Interruption, Observer, RunPlan, commit, stopped
 from embedlib.run.events import (
     Action,
+    AttemptFailed,
     Cancel,
     Commit,
     Decode,
     Decoded,
     DecodeEnded,
-    DecodeFailed,
     DecoderAdded,
     Drain,
     Embed,
     Embedded,
     Event,
+    Extract,
     Forget,
     Pull,
     Release,
@@ -87,6 +88,9 @@ class RayDriver:
         self._observe = observe
         self._scheduler = plan.scheduler()
         self._slots = plan_slots(nodes, core_s=dict.fromkeys(plan.jobs, 1.0))
+        # With one model nothing fans out: its workers decode for themselves, which spares the
+        # way through the object store and the fight of two processes for one core's cache.
+        self._is_one_model = len(plan.jobs) == 1
         self._decoder_nodes = [node.node_id for node in nodes for _ in range(node.n_cores)]
         self._actors: dict[str, Any] = {}
         self._places: dict[str, Slot | str] = {}
@@ -167,7 +171,7 @@ class RayDriver:
     def _spawn_all(self) -> None:
         for slot in self._slots:
             self._spawn(slot)
-        for node_id in self._decoder_nodes:
+        for node_id in [] if self._is_one_model else self._decoder_nodes:
             self._spawn(node_id)
 
     def _spawn(self, place: Slot | str) -> None:
@@ -189,7 +193,7 @@ class RayDriver:
         try:
             if isinstance(place, Slot):
                 await actor.load.remote(self._graphs[place.model])
-                event: Event = SlotAdded(worker_id, place.model)
+                event: Event = SlotAdded(worker_id, place.model, is_decoder=self._is_one_model)
             else:
                 await actor.load.remote()
                 event = DecoderAdded(worker_id)
@@ -213,6 +217,8 @@ class RayDriver:
         match action:
             case Decode(attempt_id, shard_id, decoder_id):
                 self._start_decode(attempt_id, shard_id, decoder_id)
+            case Extract():
+                self._extract(action)
             case Pull(attempt_id):
                 self._watch(self._pull(attempt_id))
             case Embed():
@@ -234,6 +240,15 @@ class RayDriver:
 
     # A worker may be lost before the scheduler has heard of it: calls to it are left out, since
     # the event that is on its way takes back whatever they were for.
+
+    def _extract(self, action: Extract) -> None:
+        if action.slot_id in self._actors:
+            shard = self._plan.shards[action.shard_id]
+            name = self._plan.file_attempt(action.attempt_id)
+            call = self._actors[action.slot_id].extract.remote(
+                action.attempt_id, shard, name, self._plan.decode
+            )
+            self._watch(self._await_extract(action.slot_id, call, action.attempt_id))
 
     def _embed(self, action: Embed) -> None:
         if action.slot_id in self._actors:
@@ -276,7 +291,7 @@ class RayDriver:
         except rx.TaskCancelledError:
             return
         except rx.RayTaskError as exc:
-            self._queue.put_nowait(_decode_failure(attempt_id, _cause(exc)))
+            self._queue.put_nowait(_attempt_failure(attempt_id, _cause(exc)))
             return
         except INFRASTRUCTURE as exc:
             self._lose(decoder_id, exc)
@@ -295,6 +310,14 @@ class RayDriver:
         part = await self._result(worker_id, call)
         if part is not _LOST:
             self._queue.put_nowait(Written(attempt_id, part))
+
+    async def _await_extract(self, worker_id: str, call: Any, attempt_id: str) -> None:
+        try:
+            self._queue.put_nowait(Written(attempt_id, await call))
+        except rx.RayTaskError as exc:
+            self._queue.put_nowait(_attempt_failure(attempt_id, _cause(exc)))
+        except INFRASTRUCTURE as exc:
+            self._lose(worker_id, exc)
 
     async def _result(self, worker_id: str, call: Any) -> Any:
         """Wait for a model worker; `_LOST` when it will not answer."""
@@ -356,12 +379,12 @@ def _cause(exc: rx.RayTaskError) -> Exception:
     return cause if isinstance(cause, Exception) else exc
 
 
-def _decode_failure(attempt_id: str, cause: Exception) -> Event | Exception:
+def _attempt_failure(attempt_id: str, cause: Exception) -> Event | Exception:
     """Our own errors end the run; anything else is a try that failed, with its traceback logged."""
     if isinstance(cause, EmbedlibError):
         return cause
-    _LOG.error("attempt=%s failed to decode", attempt_id, exc_info=cause)
-    return DecodeFailed(attempt_id, _line(cause))
+    _LOG.error("attempt=%s failed", attempt_id, exc_info=cause)
+    return AttemptFailed(attempt_id, _line(cause))
 
 
 def _line(exc: BaseException) -> str:

@@ -5,8 +5,9 @@ and carry out what it answers; see `events` for the vocabulary. What it guarante
 order of events:
 
 * every (model, shard) of the work ends committed once, or the run ends with a `Stop` that says why;
-* the bytes in flight (chunks that exist, plus the bound of each chunk asked for) stay within the
-  budget, but for one chunk that may be admitted alone;
+* the bytes in flight between workers (chunks that exist, plus the bound of each chunk asked for)
+  stay within the budget, but for one chunk that may be admitted alone; a worker that decodes for
+  itself holds one chunk at a time and sends none;
 * no action is given twice for one attempt, and attempts per (model, shard) are bounded.
 """
 
@@ -20,18 +21,19 @@ from itertools import islice
 from embedlib.records import PartResult
 from embedlib.run.events import (
     Action,
+    AttemptFailed,
     Cancel,
     Commit,
     Committed,
     Decode,
     Decoded,
     DecodeEnded,
-    DecodeFailed,
     DecoderAdded,
     Drain,
     Embed,
     Embedded,
     Event,
+    Extract,
     Forget,
     Pull,
     Release,
@@ -83,11 +85,11 @@ class _Chunk:
 class _Attempt:
     attempt_id: str
     shard_id: str
-    decoder_id: str
     slots: dict[str, str]
     chunks: dict[int, _Chunk] = field(default_factory=dict)
+    decoder_id: str = ""
+    is_decoding: bool = False
     is_pulling: bool = False
-    is_decoding: bool = True
 
 
 class Scheduler:
@@ -119,6 +121,7 @@ class Scheduler:
         self._chunk_bytes = chunk_bytes
         self._decoders: dict[str, str | None] = {}
         self._slots: dict[str, str] = {}
+        self._self_decoding: set[str] = set()
         self._attempts: dict[str, _Attempt] = {}
         self._tries: dict[tuple[str, str], int] = {}
         self._ready: dict[str, list[PartResult]] = {}
@@ -150,9 +153,9 @@ class Scheduler:
         -------
         stage : str
             ``embed`` when every model worker has a chunk to work on, ``decode`` when one waits
-            for chunks, ``start`` before there are workers of both kinds.
+            for chunks, ``start`` before there are workers for both.
         """
-        if not self._slots or not self._decoders:
+        if not self._slots or not (self._decoders or self._self_decoding):
             return "start"
         busy = {
             attempt.slots[model]
@@ -186,11 +189,13 @@ class Scheduler:
         match event:
             case DecoderAdded(decoder_id):
                 self._decoders[decoder_id] = None
-            case SlotAdded(slot_id, model):
+            case SlotAdded(slot_id, model, is_decoder):
                 self._slots[slot_id] = model
+                if is_decoder:
+                    self._self_decoding.add(slot_id)
             case WorkerLost(worker_id, reason):
                 return self._lose(worker_id, reason)
-            case DecodeFailed(attempt_id, reason):
+            case AttemptFailed(attempt_id, reason):
                 return self._fail(attempt_id, reason)
             case Decoded():
                 return self._on_chunk(event)
@@ -215,12 +220,14 @@ class Scheduler:
             return []
         actions: list[Action] = []
         idle = [name for name, attempt in self._decoders.items() if attempt is None]
-        for shard_id in list(islice(self._todo, LOOKAHEAD)) if idle else []:
-            if not idle:
+        for shard_id in list(islice(self._todo, LOOKAHEAD)):
+            if not (idle or self._self_decoding):
                 break
             slots = self._choose_slots(self._todo[shard_id])
-            if slots:
-                actions.append(self._open_attempt(shard_id, idle.pop(0), slots))
+            if len(slots) == 1 and self._self_decoding.issuperset(slots.values()):
+                actions.append(self._open_extract(shard_id, slots))
+            elif slots and idle:
+                actions.append(self._open_decode(shard_id, idle.pop(0), slots))
         return actions
 
     def _choose_slots(self, models: set[str]) -> dict[str, str]:
@@ -241,15 +248,26 @@ class Scheduler:
             chosen[model] = min(free)[1]
         return chosen
 
-    def _open_attempt(self, shard_id: str, decoder_id: str, slots: dict[str, str]) -> Decode:
+    def _open_extract(self, shard_id: str, slots: dict[str, str]) -> Extract:
+        attempt = self._open_attempt(shard_id, slots)
+        ((model, slot_id),) = slots.items()
+        return Extract(attempt.attempt_id, shard_id, model, slot_id)
+
+    def _open_decode(self, shard_id: str, decoder_id: str, slots: dict[str, str]) -> Decode:
+        attempt = self._open_attempt(shard_id, slots)
+        attempt.decoder_id = decoder_id
+        attempt.is_decoding = True
+        self._decoders[decoder_id] = attempt.attempt_id
+        return Decode(attempt.attempt_id, shard_id, decoder_id, tuple(slots))
+
+    def _open_attempt(self, shard_id: str, slots: dict[str, str]) -> _Attempt:
         del self._todo[shard_id]
-        attempt_id = f"a{self._n_started}"
+        attempt = _Attempt(f"a{self._n_started}", shard_id, slots)
         self._n_started += 1
         for model in slots:
             self._tries[model, shard_id] = self._tries.get((model, shard_id), 0) + 1
-        self._attempts[attempt_id] = _Attempt(attempt_id, shard_id, decoder_id, slots)
-        self._decoders[decoder_id] = attempt_id
-        return Decode(attempt_id, shard_id, decoder_id, tuple(slots))
+        self._attempts[attempt.attempt_id] = attempt
+        return attempt
 
     def _pull(self) -> list[Action]:
         """Ask for chunks while they fit, those of the hungriest attempts first."""
@@ -363,6 +381,7 @@ class Scheduler:
             actions = self._fail(attempt_id, reason) if attempt_id else []
         elif worker_id in self._slots:
             del self._slots[worker_id]
+            self._self_decoding.discard(worker_id)
             actions = self._lose_slot(worker_id, reason)
         else:
             return []

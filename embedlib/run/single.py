@@ -143,6 +143,11 @@ def _chunk_of(samples: Float32, sr_hz: int | None, loaded: _Loaded) -> FeatureCh
 
 
 def _mono(samples: Float32) -> Float32:
+    if not np.issubdtype(samples.dtype, np.floating):
+        raise ConfigError(
+            f"samples of type {samples.dtype} do not lie in [-1, 1]",
+            fix="divide them by their full scale, which is 32768 for int16",
+        )
     block = np.atleast_2d(samples).astype(np.float32)
     if block.ndim != 2 or len(block) > MAX_CHANNELS:
         raise ConfigError(

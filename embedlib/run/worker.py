@@ -6,13 +6,15 @@ import hashlib
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from embedlib.engines.engine import Engine, GraphSpec
 from embedlib.engines.load import load_engine
 from embedlib.records import FeatureChunk, PartResult, Shard
+from embedlib.run.decoding import decode_shard
 from embedlib.run.embedding import ShardEmbedder
-from embedlib.run.job import ModelJob
+from embedlib.run.job import DecodeJob, ModelJob
 from embedlib.tables.parts import write_part
 
 
@@ -129,6 +131,34 @@ class ModelWorker:
             provenance=dict(self._job.provenance),
             stage_s={"embed": self._embed_s.pop(attempt_id)},
         )
+
+    def extract(
+        self, attempt_id: str, shard: Shard, file_attempt: str, decode: DecodeJob
+    ) -> PartResult:
+        """Decode a shard, embed it and write its part, one chunk in memory at a time.
+
+        Parameters
+        ----------
+        attempt_id : str
+            Which attempt.
+        shard : Shard
+            Its tracks, which become the rows.
+        file_attempt : str
+            Name of the attempt in the file name, unique over all runs.
+        decode : DecodeJob
+            How audio becomes frames.
+
+        Returns
+        -------
+        part : PartResult
+            What lies on disk now, uncommitted; its ``stage_s`` tells the seconds of decoding too.
+        """
+        started = time.perf_counter()
+        for chunk in decode_shard(shard, decode):
+            self.embed(attempt_id, chunk)
+        decode_s = time.perf_counter() - started - self._embed_s[attempt_id]
+        part = self.write(attempt_id, shard, file_attempt)
+        return replace(part, stage_s=(("decode", decode_s), *part.stage_s))
 
     def forget(self, attempt_id: str) -> None:
         """Drop what is held of an attempt.

@@ -31,6 +31,7 @@ class World:
     n_losses: int = 0
     n_decoders: int = 2
     n_slots: int = 2
+    is_self_decoding: bool = False
     pending: list[tuple[str, ev.Event]] = field(default_factory=list)
     issued: Counter[ev.Action] = field(default_factory=Counter)
     committed: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -82,7 +83,8 @@ class World:
 
     def _join(self, worker: str, model: str) -> None:
         self.workers[worker] = model
-        joined = ev.SlotAdded(worker, model) if model else ev.DecoderAdded(worker)
+        slot = ev.SlotAdded(worker, model, is_decoder=self.is_self_decoding)
+        joined = slot if model else ev.DecoderAdded(worker)
         self.pending.append((worker, joined))
 
     def _kill(self, worker: str) -> None:
@@ -117,6 +119,10 @@ class World:
         match action:
             case ev.Decode(attempt_id, shard_id, decoder_id, models):
                 self.attempts[attempt_id] = (shard_id, decoder_id, models)
+            case ev.Extract(attempt_id, shard_id, model, slot_id):
+                self.attempts[attempt_id] = (shard_id, slot_id, (model,))
+                part = PartResult(model, shard_id, attempt_id, 1, 1, 1, 1.0, ())
+                self._answer(slot_id, ev.Written(attempt_id, part))
             case ev.Pull(attempt_id):
                 assert attempt_id not in self.pulling
                 self.pulling.add(attempt_id)
@@ -162,6 +168,7 @@ worlds = st.builds(
     budget_bytes=st.integers(1, 12 * CHUNK_BYTES),
     n_decoders=st.integers(1, 3),
     n_slots=st.integers(1, 3),
+    is_self_decoding=st.booleans(),
 )
 
 
