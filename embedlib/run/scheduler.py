@@ -116,6 +116,7 @@ class Scheduler:
         chunk_bytes: int,
     ) -> None:
         self._todo = OrderedDict((item.shard_id, set(item.models)) for item in work)
+        self._resting: dict[str, set[str]] = {}
         self._front_ends = dict(front_ends)
         self._budget_bytes = budget_bytes
         self._chunk_bytes = chunk_bytes
@@ -134,7 +135,7 @@ class Scheduler:
     @property
     def is_done(self) -> bool:
         """Whether no event is needed any more."""
-        nothing_left = self._is_draining or not self._todo
+        nothing_left = self._is_draining or not (self._todo or self._resting)
         busy = self._attempts or self._ready or self._committing
         return bool(self._stopped) or (nothing_left and not busy)
 
@@ -143,7 +144,8 @@ class Scheduler:
         """Number of (model, shard) pairs that are not committed."""
         running = sum(len(attempt.slots) for attempt in self._attempts.values())
         ready = sum(map(len, self._ready.values())) + sum(map(len, self._committing.values()))
-        return sum(map(len, self._todo.values())) + running + ready
+        waiting = sum(map(len, (*self._todo.values(), *self._resting.values())))
+        return waiting + running + ready
 
     @property
     def bottleneck(self) -> str:
@@ -210,7 +212,7 @@ class Scheduler:
             case Drain():
                 self._is_draining = True
             case Tick():
-                pass
+                self._wake()
         return []
 
     # Starting and feeding attempts
@@ -368,10 +370,11 @@ class Scheduler:
             self._drop_todo(shard_id, model)
 
     def _drop_todo(self, shard_id: str, model: str) -> None:
-        models = self._todo.get(shard_id, set())
-        models.discard(model)
-        if not models:
-            self._todo.pop(shard_id, None)
+        for waiting in (self._todo, self._resting):
+            models = waiting.get(shard_id, set())
+            models.discard(model)
+            if not models:
+                waiting.pop(shard_id, None)
 
     # Losses
 
@@ -421,10 +424,20 @@ class Scheduler:
         return actions
 
     def _again(self, shard_id: str, model: str, reason: str) -> list[Action]:
-        """Put a (model, shard) back, before all others, or stop the run at the limit."""
+        """Put a (model, shard) back, to rest, or stop the run at the limit."""
         if self._tries[model, shard_id] >= MAX_ATTEMPTS:
             self._stopped = f"shard {shard_id} of {model} failed {MAX_ATTEMPTS} times: {reason}"
             return [Stop(self._stopped)]
-        self._todo.setdefault(shard_id, set()).add(model)
-        self._todo.move_to_end(shard_id, last=False)
+        self._resting.setdefault(shard_id, set()).add(model)
         return []
+
+    def _wake(self) -> None:
+        """Let what has rested start before all others.
+
+        Workers that die together are reported one by one; without a rest a shard would go from
+        one dead worker to the next and use up its tries on a single accident.
+        """
+        for shard_id, models in self._resting.items():
+            self._todo.setdefault(shard_id, set()).update(models)
+            self._todo.move_to_end(shard_id, last=False)
+        self._resting.clear()

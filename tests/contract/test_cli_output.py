@@ -1,0 +1,182 @@
+"""What the verbs print: with --json one object and nothing else, without it a few plain lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedlib.audio.encode import write_audio
+from embedlib.audio.synth import synthesise_music
+from embedlib.cli.app import main, spread
+from embedlib.cli.extract import summary_lines
+from embedlib.run.extract import RunSummary
+
+MODEL = "untrained-msd-musicnn-1"
+SR_HZ = 16_000
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a song and a text that claims to be one."""
+    folder = tmp_path_factory.mktemp("songs")
+    write_audio(folder / "a.wav", synthesise_music(5.0, sr_hz=SR_HZ), sr_hz=SR_HZ)
+    (folder / "b.mp3").write_text("This is not music.")
+    return folder
+
+
+@pytest.fixture
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in this process; its exit code, stdout and stderr."""
+    monkeypatch.setenv("EMBEDLIB_CACHE", str(folder.parent / "cache"))
+    monkeypatch.delenv("EMBEDLIB_MODELS", raising=False)
+
+    def run_one(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["embedlib", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    return run_one
+
+
+@pytest.fixture
+def out(folder: Path, run: Run) -> Path:
+    """A finished output of the folder, the same for all tests of this module."""
+    out = folder.parent / "out"
+    run("extract", folder, "--models", MODEL, "--out", out, "--local", "--quiet")
+    return out
+
+
+def test_extract_tells_people_what_it_did_and_what_failed(
+    folder: Path, run: Run, tmp_path: Path
+) -> None:
+    code, stdout, stderr = run(
+        "extract", folder, "--models", MODEL, "--out", tmp_path / "out", "--local"
+    )
+    rows, failed, note = stdout.splitlines()
+    assert (code, stderr) == (3, "")
+    assert rows.startswith("2 rows, 2 patches, 0.00 h of audio for untrained-msd-musicnn-1 in ")
+    assert failed == f"failed: 1 undecodable; see `embedlib failures {tmp_path / 'out'}`"
+    assert note.startswith("note: ")
+
+
+def test_extract_prints_its_summary_as_one_object(folder: Path, run: Run, tmp_path: Path) -> None:
+    options = ("--models", MODEL, "--out", tmp_path / "out", "--local", "--json")
+    code, stdout, _ = run("extract", folder, *options)
+    summary = json.loads(stdout)
+    assert code == 3
+    assert summary["statuses"] == {"ok": 1, "undecodable": 1}
+    assert (summary["n_rows"], summary["n_failed"], summary["untrained"]) == (2, 1, [MODEL])
+
+
+def test_the_summary_and_the_configuration_are_kept_with_the_output(
+    folder: Path, run: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    _, stdout, _ = run("extract", folder, "--models", MODEL, "--out", out, "--local", "--json")
+    (kept,) = (out / "runs").iterdir()
+    assert json.loads((kept / "summary.json").read_text()) == json.loads(stdout)
+    assert f"- {MODEL}\n" in (kept / "config.yaml").read_text()
+
+
+def test_a_kept_configuration_repeats_the_run(folder: Path, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("extract", folder, "--models", MODEL, "--out", out, "--local", "--patch-hop-frames", 31)
+    (kept,) = (out / "runs").glob("*/config.yaml")
+    code, stdout, _ = run("extract", "--config", kept)
+    assert code == 0
+    assert stdout.startswith("nothing to do: ")
+
+
+def test_a_flag_overrides_the_file(folder: Path, run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(f"sources: [{folder}]\nmodels: [{MODEL}]\nout: {tmp_path}/a\nlocal: true\n")
+    run("extract", "--config", config, "--out", tmp_path / "b")
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "expected"),
+    [
+        ("status {out}", {"out", "models"}),
+        ("verify {out}", {"problems", "notes", "n_tracks", "n_rows"}),
+        ("failures {out}", {"out", "failures"}),
+        ("diff {out} {out}", {"differences", "n_rows", "exact"}),
+        ("files {out} {model}", {"out", "model", "files"}),
+        ("models list", {"models"}),
+    ],
+)
+def test_json_is_one_object_and_nothing_else(
+    verb: str, expected: set[str], out: Path, run: Run
+) -> None:
+    code, stdout, stderr = run(*verb.format(out=out, model=MODEL).split(), "--json")
+    found: dict[str, Any] = json.loads(stdout)
+    assert (code, stderr) == (0, "")
+    assert found.keys() >= expected
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("status {out}", [MODEL, "1/2", "1 ok 1 undecodable"]),
+        ("verify {out}", ["clean: 2 tracks in the catalogue", f"2 rows of {MODEL}"]),
+        ("failures {out}", ["b.mp3", "undecodable", "is not audio"]),
+        ("diff {out} {out}", ["same: 2 rows compared"]),
+        ("files {out} {model}", [f"/{MODEL}/part-", ".parquet"]),
+    ],
+)
+def test_people_get_plain_lines(verb: str, words: list[str], out: Path, run: Run) -> None:
+    code, stdout, stderr = run(*verb.format(out=out, model=MODEL).split())
+    assert (code, stderr) == (0, "")
+    assert all(word in stdout for word in words), stdout
+
+
+def test_differences_end_with_1_and_are_named(
+    folder: Path, out: Path, run: Run, tmp_path: Path
+) -> None:
+    options = ("--models", MODEL, "--local", "--patch-hop-frames", 31)
+    run("extract", folder, *options, "--out", tmp_path / "other")
+    code, stdout, _ = run("diff", out, tmp_path / "other")
+    assert code == 1
+    assert "model.json patch_hop_frames: 93 against 31" in stdout
+
+
+def test_a_lost_part_ends_verify_with_1(folder: Path, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("extract", folder, "--models", MODEL, "--out", out, "--local")
+    next((out / MODEL).glob("part-*")).unlink()
+    code, stdout, _ = run("verify", out, "--json")
+    assert code == 1
+    assert len(json.loads(stdout)["problems"]) > 0
+
+
+def test_people_are_told_how_to_continue_after_a_signal() -> None:
+    summary = RunSummary(
+        run_id="r", out="out", models=("m",), untrained=(), n_tracks=2, n_new=2, n_changed=0,
+        n_vanished=1, n_rows=1, n_patches=3, statuses={"ok": 1}, n_failed=0, audio_s=5.0,
+        wall_s=2.0, signal_number=2,
+    )  # fmt: skip
+    rows, vanished, ended = summary_lines(summary)
+    assert rows.startswith("1 rows, 3 patches, ")
+    assert "1 have vanished since they were planned" in vanished
+    assert ended == "ended early by a signal; run the same command to continue"
+
+
+def test_models_takes_several_names_until_the_next_option() -> None:
+    typed = ["a", "--models", "x", "y", "--out", "o", "b"]
+    assert spread(typed, option="--models") == [
+        *("a", "--models", "x", "--models", "y", "--out", "o", "b")
+    ]
+
+
+def test_a_wrong_option_is_a_usage_error(run: Run) -> None:
+    code, stdout, stderr = run("extract", "a.wav", "--hop", "31")
+    assert (code, stdout) == (2, "")
+    assert "--hop" in stderr

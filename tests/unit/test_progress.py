@@ -1,0 +1,205 @@
+"""Progress: what it counts, and that it is said where it belongs."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from embedlib.audio.decode import AudioLimits
+from embedlib.cli import progress as module
+from embedlib.cli.progress import Progress
+from embedlib.records import PartResult, Shard, Track
+from embedlib.run.driver import RunPlan
+from embedlib.run.events import Decoded, DecoderAdded, Embedded, SlotAdded, Tick, Written
+from embedlib.run.job import DecodeJob
+
+FRAME_BYTES = 4 * 96
+FRAMES_PER_S = 62.5  # of 256 samples at 16 kHz
+
+
+def plan_of(n_shards: int, *, models: tuple[str, ...] = ("m",)) -> RunPlan:
+    """A plan of shards with two tracks and a minute of audio each."""
+    shards = {
+        f"s{number}": Shard(
+            f"s{number}", tuple(Track(f"{number}{half}", "", -1, "") for half in "ab"), 60.0
+        )
+        for number in range(n_shards)
+    }
+    return RunPlan(
+        out=Path("out"),
+        run_id="r",
+        shards=shards,
+        models=dict.fromkeys(shards, models),
+        jobs={name: SimpleNamespace(front_end="musicnn-mel") for name in models},
+        graphs={},
+        decode=DecodeJob(("musicnn-mel",), "pyav", "soxr-hq", AudioLimits(60.0, 60.0), 1 << 20),
+        budget_bytes=1 << 28,
+    )
+
+
+def part(shard_id: str, *, model: str = "m", failed: int = 0) -> PartResult:
+    statuses = (("ok", 2 - failed), ("undecodable", failed))
+    return PartResult(model, shard_id, "f", 2, 100, 40, 60.0, statuses)
+
+
+def chunk(attempt_id: str, seq: int, *, duration_s: float) -> Decoded:
+    n_bytes = round(duration_s * FRAMES_PER_S) * FRAME_BYTES
+    return Decoded(attempt_id, seq, n_bytes, "musicnn-mel")
+
+
+class Clock:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def pipe() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def written(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_line_counts_tracks_audio_speed_failures_and_time_left(
+    clock: Clock, pipe: Console
+) -> None:
+    plan = plan_of(3)
+    scheduler = plan.scheduler()
+    progress = Progress(pipe)
+    progress.on_plan(plan)
+    progress.on_event(chunk("a0", 0, duration_s=60.0), scheduler)
+    clock.now_s += 6.0
+    progress.on_event(Embedded("a0", 0, "m"), scheduler)
+    progress.on_event(Written("a0", part("s0", failed=1)), scheduler)
+    assert progress.line().startswith(
+        "2/6 tracks  0.02 h of audio  10x real time  1 failed  ETA 0:00:12  bound by "
+    )
+
+
+def test_speed_leaves_the_start_of_the_workers_out(clock: Clock, pipe: Console) -> None:
+    progress, plan = Progress(pipe), plan_of(1)
+    progress.on_plan(plan)
+    clock.now_s += 100.0
+    progress.on_event(SlotAdded("w", "m"), plan.scheduler())
+    progress.on_event(chunk("a0", 0, duration_s=60.0), plan.scheduler())
+    clock.now_s += 2.0
+    progress.on_event(SlotAdded("late", "m"), plan.scheduler())
+    progress.on_event(Embedded("a0", 0, "m"), plan.scheduler())
+    assert "30x real time" in progress.line()
+
+
+def test_audio_counts_once_for_each_model(clock: Clock, pipe: Console) -> None:
+    progress, plan = Progress(pipe), plan_of(1, models=("m", "n"))
+    progress.on_plan(plan)
+    events = [
+        chunk("a0", 0, duration_s=36.0),
+        Embedded("a0", 0, "m"),
+        Written("a0", part("s0")),
+        Embedded("a0", 0, "n"),
+    ]
+    for event in events:
+        progress.on_event(event, plan.scheduler())
+    # A part says what was decoded, 60 s here; the open one counts by its chunks.
+    assert f"{(60 + 36) / 3600:.2f} h of audio" in progress.line()
+    assert progress.line().startswith("2/4 tracks")
+
+
+def test_the_stage_that_other_workers_wait_for_is_named(clock: Clock, pipe: Console) -> None:
+    progress, plan = Progress(pipe), plan_of(1)
+    scheduler = plan.scheduler()
+    progress.on_plan(plan)
+    assert progress.line().endswith("bound by start")
+    for event in (DecoderAdded("d"), SlotAdded("w", "m")):
+        scheduler.on(event)
+    progress.on_event(Embedded("a0", 0, "m"), scheduler)
+    assert progress.line().endswith("bound by decode")
+
+
+@pytest.mark.parametrize("stage", ["decode", "embed"])
+def test_the_longest_stage_of_a_part_that_one_worker_made_is_named(
+    stage: str, clock: Clock, pipe: Console
+) -> None:
+    progress, plan = Progress(pipe), plan_of(1)
+    progress.on_plan(plan)
+    stage_s = {"decode": 1.0, "embed": 1.0} | {stage: 2.0}
+    made = replace(part("s0"), stage_s=tuple(stage_s.items()))
+    progress.on_event(Written("a0", made), plan.scheduler())
+    assert progress.line().endswith(f"bound by {stage}")
+
+
+def test_time_left_is_unknown_before_a_shard_is_done(clock: Clock, pipe: Console) -> None:
+    progress = Progress(pipe)
+    progress.on_plan(plan_of(1))
+    assert "ETA -" in progress.line()
+
+
+def test_where_there_is_no_terminal_a_line_is_said_every_half_minute(
+    clock: Clock, pipe: Console
+) -> None:
+    plan = plan_of(1)
+    with Progress(pipe) as progress:
+        progress.on_plan(plan)
+        for _ in range(65):
+            clock.now_s += 1.0
+            progress.on_event(Tick(), plan.scheduler())
+    lines = written(pipe).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("0/2 tracks") for line in lines)
+
+
+def test_a_terminal_gets_one_live_line() -> None:
+    terminal = Console(file=io.StringIO(), width=200, force_terminal=True)
+    plan = plan_of(1)
+    with Progress(terminal) as progress:
+        progress.on_plan(plan)
+        progress.on_event(Written("a0", part("s0")), plan.scheduler())
+    shown = written(terminal)
+    assert "100%" in shown
+    assert "2/2 tracks" in shown
+    assert shown.count("\n") <= 2
+
+
+def test_nothing_is_shown_where_nothing_is_to_do() -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True)
+    with Progress(terminal) as progress:
+        progress.on_plan(plan_of(0))
+        progress.on_event(Tick(), plan_of(0).scheduler())
+    assert written(terminal) == ""
+
+
+def test_progress_goes_to_stderr(capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
+    plan = plan_of(1)
+    with Progress() as progress:
+        progress.on_plan(plan)
+        clock.now_s += 31.0
+        progress.on_event(Tick(), plan.scheduler())
+    stdout, stderr = capsys.readouterr()
+    assert stdout == ""
+    assert stderr.startswith("0/2 tracks")
+
+
+def test_events_of_an_attempt_that_is_over_stop_no_run(clock: Clock, pipe: Console) -> None:
+    progress, plan = Progress(pipe), plan_of(1)
+    progress.on_plan(plan)
+    for event in (Embedded("a0", 0, "m"), Written("a0", part("s0")), Embedded("a0", 1, "m")):
+        progress.on_event(event, plan.scheduler())
+    assert progress.line().startswith("2/2 tracks  0.02 h of audio")
