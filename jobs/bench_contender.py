@@ -63,6 +63,7 @@ def run_essentia(job: Job) -> dict[str, float]:
         "n_patches": n_patches,
         "timed_s": timed_s,
         "stream_s": timed_s,
+        "stream_audio_s": n_samples / SR_HZ,
         "load_s": load_s,
         "cpu_s": time.process_time() - cpu_started,
     }
@@ -71,23 +72,26 @@ def run_essentia(job: Job) -> dict[str, float]:
 def run_embedlib(job: Job) -> dict[str, float]:
     """Run the main job of embedlib into a fresh output."""
     from embedlib.config import extract_config
-    from embedlib.run.events import Committed, Event, SlotAdded
+    from embedlib.run.events import Committed, Event, SlotAdded, Written
     from embedlib.run.extract import RunSummary, RunWatcher, run_extract
     from embedlib.run.scheduler import Scheduler
 
     class Clock(RunWatcher):
-        """Notes the plan, the first model worker and the last commit."""
+        """Notes the plan, the last model worker to be ready, and the last commit."""
 
         def __init__(self) -> None:
             self.cpu_started = time.process_time()
             self.started = self.planned = self.ready = self.ended = time.perf_counter()
+            self.written_s = self.early_s = 0.0
 
         def on_plan(self, plan: object) -> None:
             self.planned = self.ready = time.perf_counter()
 
         def on_event(self, event: Event, scheduler: Scheduler) -> None:
-            if isinstance(event, SlotAdded) and self.ready == self.planned:
-                self.ready = time.perf_counter()
+            if isinstance(event, SlotAdded):
+                self.ready, self.early_s = time.perf_counter(), self.written_s
+            elif isinstance(event, Written):
+                self.written_s += event.part.audio_s
             elif isinstance(event, Committed):
                 self.ended = time.perf_counter()
 
@@ -106,6 +110,7 @@ def run_embedlib(job: Job) -> dict[str, float]:
         "n_patches": summary.n_patches,
         "timed_s": clock.ended - clock.started - load_s,
         "stream_s": clock.ended - clock.ready,
+        "stream_audio_s": summary.audio_s - clock.early_s,
         "load_s": load_s,
         "cpu_s": time.process_time() - clock.cpu_started,
     }

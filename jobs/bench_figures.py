@@ -42,7 +42,9 @@ class Run:
     timed_s : float
         The figure: from the first file to the last saved embedding, with listing and commits.
     stream_s : float
-        The part of it with the workers at work, commits included.
+        The part of it with all workers at work, commits included.
+    stream_audio_s : float
+        Seconds of audio embedded in `stream_s`.
     load_s : float
         Loading of the model; through Ray, the start of Ray and of the workers. Not in `timed_s`.
     cpu_s : float
@@ -57,6 +59,7 @@ class Run:
     n_patches: int
     timed_s: float
     stream_s: float
+    stream_audio_s: float
     load_s: float
     cpu_s: float
     wall_s: float
@@ -105,7 +108,7 @@ def medians(runs: Iterable[Run]) -> dict[str, dict[str, float]]:
     return {
         name: {
             "speed": median(run.audio_s / run.timed_s for run in group),
-            "stream_speed": median(run.audio_s / run.stream_s for run in group),
+            "stream_speed": median(run.stream_audio_s / run.stream_s for run in group),
             **{key: median(getattr(run, key) for run in group) for key in seconds},
         }
         for name, group in by_name.items()

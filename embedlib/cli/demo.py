@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,10 @@ def demo(
 
     clips, tables = out / "clips", out / "tables"
     if not clips.exists():
-        synthesise_catalogue(clips)
+        unfinished = out / ".clips.tmp"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        synthesise_catalogue(unfinished)
+        unfinished.rename(clips)
     config = extract_config(
         {
             "sources": [str(clips)],
@@ -42,9 +46,11 @@ def demo(
     summary = run_and_show(config, quiet=quiet)
     if json:
         print_json(summary)
-        return
-    for line in [*summary_lines(summary), "", *_reading_lines(tables, config.models[0])]:
-        say(line)
+    else:
+        for line in [*summary_lines(summary), "", *_reading_lines(tables, config.models[0])]:
+            say(line)
+    if summary.signal_number:
+        raise typer.Exit(128 + summary.signal_number)
 
 
 def _available(name: str) -> str:

@@ -73,6 +73,7 @@ class ModelActor:
         """
         is_pinned = self._lease.pin() if self._lease else False
         self._worker = ModelWorker(self._job, materialise(graph, folder=cache_folder() / "graphs"))
+        self._worker.warm_up()
         return is_pinned
 
     def embed(self, attempt_id: str, chunk: FeatureChunk) -> None:

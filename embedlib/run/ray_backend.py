@@ -95,6 +95,7 @@ class RayDriver:
         self._actors: dict[str, Any] = {}
         self._places: dict[str, Slot | str] = {}
         self._failed_starts = 0
+        self._has_said_unpinned = False
         self._n_workers = 0
         self._streams: dict[str, tuple[str, Any]] = {}
         self._n_chunks: dict[str, int] = {}
@@ -192,7 +193,8 @@ class RayDriver:
         actor = self._actors[worker_id]
         try:
             if isinstance(place, Slot):
-                await actor.load.remote(self._graphs[place.model])
+                is_pinned = await actor.load.remote(self._graphs[place.model])
+                self._say_unpinned(is_pinned)
                 event: Event = SlotAdded(worker_id, place.model, is_decoder=self._is_one_model)
             else:
                 await actor.load.remote()
@@ -210,6 +212,12 @@ class RayDriver:
             return
         self._failed_starts = 0
         self._queue.put_nowait(event)
+
+    def _say_unpinned(self, is_pinned: bool) -> None:
+        """Say once that workers share cores: with another run, or because models outnumber them."""
+        if not is_pinned and not self._has_said_unpinned:
+            self._has_said_unpinned = True
+            _LOG.warning("no core is free for a model worker of its own: workers share cores")
 
     # Actions
 

@@ -243,12 +243,16 @@ class Scheduler:
             free = [
                 (load[slot_id], slot_id)
                 for slot_id, of_model in self._slots.items()
-                if of_model == model and load[slot_id] < ATTEMPTS_PER_SLOT
+                if of_model == model and load[slot_id] < self._room(slot_id)
             ]
             if not free:
                 return {}
             chosen[model] = min(free)[1]
         return chosen
+
+    def _room(self, slot_id: str) -> int:
+        """Say how many attempts a slot may hold: one that queues would be late at the end."""
+        return 1 if slot_id in self._self_decoding else ATTEMPTS_PER_SLOT
 
     def _open_extract(self, shard_id: str, slots: dict[str, str]) -> Extract:
         attempt = self._open_attempt(shard_id, slots)

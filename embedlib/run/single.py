@@ -76,6 +76,8 @@ def embed(
     ModelError
         If the weights are missing.
     """
+    if isinstance(options.get("weights"), os.PathLike):
+        options["weights"] = os.fspath(options["weights"])
     loaded = _load(model, tuple(sorted(options.items())))
     if isinstance(audio, np.ndarray):
         track = Track("array", "", -1, "")

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from embedlib.engines.engine import Engine, GraphSpec
 from embedlib.engines.load import load_engine
-from embedlib.records import FeatureChunk, PartResult, Shard
+from embedlib.features.front_end import front_end
+from embedlib.models.locks import write_atomically
+from embedlib.records import (
+    DecodedTrack,
+    FeatureChunk,
+    PartResult,
+    Segment,
+    Shard,
+    Status,
+    Track,
+)
 from embedlib.run.decoding import decode_shard
 from embedlib.run.embedding import ShardEmbedder
 from embedlib.run.job import DecodeJob, ModelJob
 from embedlib.tables.parts import write_part
+from embedlib.tables.rows import rows_table
 
 
 def materialise(data: bytes, *, folder: Path) -> Path:
@@ -35,11 +46,7 @@ def materialise(data: bytes, *, folder: Path) -> Path:
     """
     path = folder / f"{hashlib.sha256(data).hexdigest()}.pb"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=folder, suffix=".tmp")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(name, path)
+        write_atomically(path, data)
     return path
 
 
@@ -85,6 +92,18 @@ class ModelWorker:
         self._engine = load_job(job, graph)
         self._shards: dict[str, ShardEmbedder] = {}
         self._embed_s: dict[str, float] = {}
+
+    def warm_up(self) -> None:
+        """Take silence the way of a track up to its row, so that no shard is the slow first one.
+
+        Libraries put work off until they are used: it took the first shard 0.2 s.
+        """
+        front = front_end(self._job.front_end)
+        frames = np.zeros((self._job.rule.patch_frames, front.n_bands), np.float32)
+        ended = DecodedTrack(0, Status.OK)
+        embedder = ShardEmbedder(self._engine, self._job)
+        embedder.add(FeatureChunk(front.name, frames, (Segment(0, len(frames)),), (ended,)))
+        rows_table(embedder.rows([Track("", "", -1, "")]), manifest=self._job.manifest, shard_id="")
 
     def embed(self, attempt_id: str, chunk: FeatureChunk) -> None:
         """Embed the next chunk of an attempt.
