@@ -46,8 +46,6 @@ class ModelJob:
         Name of the model table.
     front_end : str
         Front end whose chunks it wants.
-    graph_sha256 : str
-        Which graph to load; the file itself travels once per node.
     input_node, output_node : str
         Where patches go in and embeddings come out.
     patch_shape : tuple of int
@@ -70,7 +68,6 @@ class ModelJob:
 
     name: str
     front_end: str
-    graph_sha256: str
     input_node: str
     output_node: str
     patch_shape: tuple[int, ...]

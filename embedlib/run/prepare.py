@@ -112,7 +112,6 @@ def model_job(
     return ModelJob(
         name=spec.name,
         front_end=spec.front_end,
-        graph_sha256=file.sha256,
         input_node=spec.input_node,
         output_node=node,
         patch_shape=spec.input_shape,

@@ -91,7 +91,9 @@ class RayDriver:
         # With one model nothing fans out: its workers decode for themselves, which spares the
         # way through the object store and the fight of two processes for one core's cache.
         self._is_one_model = len(plan.jobs) == 1
-        self._decoder_nodes = [node.node_id for node in nodes for _ in range(node.n_cores)]
+        self._decoder_nodes = [
+            node.node_id for node in nodes for _ in range(node.n_cores) if not self._is_one_model
+        ]
         self._actors: dict[str, Any] = {}
         self._places: dict[str, Slot | str] = {}
         self._failed_starts = 0
@@ -172,7 +174,7 @@ class RayDriver:
     def _spawn_all(self) -> None:
         for slot in self._slots:
             self._spawn(slot)
-        for node_id in [] if self._is_one_model else self._decoder_nodes:
+        for node_id in self._decoder_nodes:
             self._spawn(node_id)
 
     def _spawn(self, place: Slot | str) -> None:
