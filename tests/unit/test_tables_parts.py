@@ -191,7 +191,7 @@ def test_a_file_over_the_size_limit_is_one_line_and_leaves_nothing(
         check=True,
     )
     assert f"cannot write to {tmp_path / 'tiny'}: a file would pass the size limit" in done.stdout
-    assert "-9" not in done.stdout
+    assert "part-0a-9" not in done.stdout
 
 
 def on_a_small_disk(disk: Path, tiny: Path, script: str) -> str:
@@ -216,7 +216,7 @@ def test_a_full_disk_is_one_line_that_names_the_folder_and_leaves_nothing(
     make_part(tmp_path, [make_row("a")])
     said = on_a_small_disk(tmp_path / "full", tmp_path / "tiny", FILL)
     assert f"cannot write to {tmp_path / 'full' / 'tiny'}: its disk is full" in said
-    assert "-9" not in said
+    assert "part-0a-9" not in said
 
 
 COMMIT = """
