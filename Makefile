@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 SOURCES := embedlib jobs tests
 
-.PHONY: setup demo test test-all check format bench lock clean
+.PHONY: setup demo test test-all check format bench bench-models lock clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,10 @@ format: setup
 
 bench: setup
 	$(PY) jobs/bench.py extract --out bench/extract.json
+
+bench-models: setup
+	$(PY) jobs/bench.py models --out bench/models.json
+	$(PY) jobs/bench.py models --memory --out bench/memory.json
 
 # A new lock from the ranges of pyproject.toml, in an environment of its own.
 lock:

@@ -23,15 +23,28 @@ class ExtractConfig(BaseModel):
     sources : list of str
         Files, folders, globs, manifests, fsspec URLs.
     models : list of str
-        Names of models; ``untrained-NAME`` is the same graph with random weights.
+        Names of models, or ``all`` for those of the paper; ``untrained-NAME`` is the same graph
+        with random weights. ``NAME:key=value,...`` sets something for one of them: ``variant``,
+        ``patch_hop_frames``, ``last_patch``, ``precision``, ``weights``, ``node``, and ``as``, the
+        name of its table.
     out : str
         Folder of the output.
+    preset : str or None
+        Settings to start from: a name in ``configs/presets``, or a YAML file.
+    allow_untrained : bool
+        Take the stand-in with random weights for a model whose weights are not here.
+    outputs : list of str
+        Further outputs of the models to keep, a column each: names of a spec, or nodes.
+    heads : list of str
+        Classifiers to run on the embeddings, a column each.
     weights : str or None
         Weight file, where one model is named and its file is not to be searched for.
     node : str or None
         Another output node than the model's embeddings, where one model is named.
-    engine : {'auto', 'openvino', 'essentia'}
+    engine : {'auto', 'openvino', 'essentia', 'onnxruntime'}
         What runs the graphs.
+    device : {'cpu', 'cuda'}
+        Where models run.
     precision : {'f32', 'bf16'}
         Of inference.
     decoder : {'pyav', 'essentia'}
@@ -39,9 +52,11 @@ class ExtractConfig(BaseModel):
     resampler : str
         ``soxr-hq``, or ``essentia-q0`` (best) to ``essentia-q4`` (linear).
     patch_hop_frames : int > 0 or None
-        Distance of patches in frames; None for the model's own.
-    last_patch : {'tile-short', 'discard', 'repeat'} or None
-        What becomes of the last, incomplete patch; None for the model's own rule.
+        Distance of patches in frames (samples for models that take the waveform), for models of
+        one front end; None for the model's own.
+    last_patch : str or None
+        What becomes of the last, incomplete patch: ``tile-short``, ``pad-short``, ``discard``,
+        ``repeat``, ``pad`` or ``centred``; None for the model's own rule.
     patches : bool
         Keep the embedding of each patch beside their mean.
     max_duration_s : float > 0
@@ -69,16 +84,23 @@ class ExtractConfig(BaseModel):
     sources: list[str] = Field(min_length=1)
     models: list[str] = Field(min_length=1)
     out: str
+    preset: str | None = None
+    allow_untrained: bool = False
+    outputs: list[str] = []
+    heads: list[str] = []
     weights: str | None = None
     node: str | None = None
-    engine: Literal["auto", "openvino", "essentia"] = "auto"
+    engine: Literal["auto", "openvino", "essentia", "onnxruntime"] = "auto"
+    device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["f32", "bf16"] = "f32"
     decoder: Literal["pyav", "essentia"] = "pyav"
     resampler: Literal[
         "soxr-hq", "essentia-q0", "essentia-q1", "essentia-q2", "essentia-q3", "essentia-q4"
     ] = "soxr-hq"
     patch_hop_frames: int | None = Field(default=None, ge=1)
-    last_patch: Literal["tile-short", "discard", "repeat"] | None = None
+    last_patch: Literal["tile-short", "pad-short", "discard", "repeat", "pad", "centred"] | None = (
+        None
+    )
     patches: bool = True
     max_duration_s: float = Field(default=43_200.0, gt=0)
     cpu_deadline_s: float = Field(default=600.0, gt=0)
@@ -97,7 +119,8 @@ def extract_config(values: Mapping[str, Any], *, origin: str = "arguments") -> E
     Parameters
     ----------
     values : mapping of str to Any
-        By field name.
+        By field name. With a ``preset``, they come on top of what it says, and a model that is
+        named without options takes those it has there.
     origin : str
         Where they come from, for the error.
 
@@ -115,11 +138,78 @@ def extract_config(values: Mapping[str, Any], *, origin: str = "arguments") -> E
     --------
     >>> extract_config({"sources": ["a"], "models": ["m"], "out": "o"}).budget_mb
     256
+    >>> tempo = {"sources": ["a"], "models": ["deepsquare-k16-3"], "out": "o", "preset": "lbd2020"}
+    >>> extract_config(tempo).models
+    ['deepsquare-k16-3:variant=paper']
     """
+    preset = values.get("preset")
+    merged = dict(values) if preset is None else _with_preset(values, read_preset(str(preset)))
     try:
-        return ExtractConfig.model_validate(dict(values))
+        return ExtractConfig.model_validate(merged)
     except ValidationError as exc:
         raise _first_problem(exc, origin=origin) from exc
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Read the values of a preset.
+
+    Parameters
+    ----------
+    name : str
+        One of those that embedlib brings, or the path of a YAML file.
+
+    Returns
+    -------
+    values : dict of str to Any
+        As they stand there, unchecked.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such preset.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return read_config(Path(name))
+    if name not in (known := preset_names()):
+        raise ConfigError(
+            f"there is no preset {name!r}",
+            fix=f"choose one of {', '.join(known)}, or give the path of a YAML file",
+        )
+    return read_config(_PRESETS / f"{name}.yaml")
+
+
+def preset_names() -> tuple[str, ...]:
+    """List the presets that embedlib brings.
+
+    Returns
+    -------
+    names : tuple of str
+        Sorted.
+    """
+    return tuple(sorted(path.stem for path in _PRESETS.glob("*.yaml")))
+
+
+_PRESETS = Path(__file__).parent / "presets"
+
+
+def _with_preset(values: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+    theirs = preset.get("models", [])
+    by_name = {str(text).partition(":")[0]: text for text in theirs}
+    named = values.get("models") or theirs
+    if isinstance(named, list):
+        named = [
+            found
+            for text in named
+            for found in (theirs if text == "all" and theirs else [_of_preset(text, by_name)])
+        ]
+    return {**preset, **values, "models": named}
+
+
+def _of_preset(text: object, by_name: Mapping[str, str]) -> object:
+    """Give what a preset says of a model, where the user says nothing of it himself."""
+    prefix = "untrained-" if str(text).startswith("untrained-") else ""
+    found = by_name.get(str(text).removeprefix(prefix))
+    return text if found is None else f"{prefix}{found}"
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The frozen records that travel between the stages, none of which does anything.
+"""The frozen records that travel between the stages.
 
 Times carry their unit in the name; ``n_samples`` counts samples per channel.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,21 @@ class Status(StrEnum):
     CRASHED = "crashed"
     NONFINITE = "nonfinite"
     DUPLICATE_ID = "duplicate_id"
+
+
+class Signal(NamedTuple):
+    """What a front end listens to; a track is resampled once for each that a run needs.
+
+    Attributes
+    ----------
+    sr_hz : int
+        Sampling rate.
+    n_channels : int
+        1: blocks are mono, ``(n_samples,)``. 2: they are stereo, ``(2, n_samples)``.
+    """
+
+    sr_hz: int
+    n_channels: int = 1
 
 
 KEPT = frozenset({Status.OK, Status.DAMAGED, Status.TRUNCATED})
@@ -149,8 +165,9 @@ class FeatureChunk:
     ----------
     front_end : str
         Name of the front end that made the frames.
-    frames : np.ndarray [shape=(n_frames, n_mels), float32]
-        Frames of one or more tracks, one after the other.
+    frames : np.ndarray [shape=(n_frames, n_bands), float32]
+        Frames of one or more tracks, one after the other; samples where the front end passes the
+        waveform on.
     segments : tuple of Segment
         Whose rows these are, in order; their lengths add up to ``n_frames``.
     ended : tuple of DecodedTrack
@@ -177,8 +194,11 @@ class TrackRow:
         Whether the audio was shorter than one patch and was tiled or padded to one.
     patch_t0_ms : np.ndarray [shape=(n_patches,), int32]
         Start of each patch.
-    patch_embeddings : np.ndarray [shape=(n_patches, n_dims), float32] or None
-        None when the track failed.
+    patch_embeddings : np.ndarray [shape=(n_patches * n_vectors, n_dims), float32] or None
+        All vectors of a patch, one after the other; None when the track failed.
+    columns : tuple of np.ndarray [shape=(n_patches, n_values), float32]
+        Further outputs of the model, in the order of the manifest's columns; empty when the track
+        failed.
     """
 
     track: Track
@@ -186,6 +206,27 @@ class TrackRow:
     padded: bool = False
     patch_t0_ms: Int32 | None = None
     patch_embeddings: Float32 | None = None
+    columns: tuple[Float32, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeStats:
+    """What decoding a shard took, counted where it is done.
+
+    Attributes
+    ----------
+    n_decodes : int
+        Tracks that were decoded, whole or up to their fault.
+    n_resamplings : int
+        Changes of the sampling rate: at most one per track and distinct signal.
+    passes : tuple of (str, int, int)
+        Per front end its name, the tracks it ran over, and how many of them had to be resampled
+        for it.
+    """
+
+    n_decodes: int = 0
+    n_resamplings: int = 0
+    passes: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

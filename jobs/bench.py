@@ -1,346 +1,62 @@
-"""Measure embedlib beside the documented Essentia loop: one machine, one run, the same files.
+"""Measure embedlib on this machine: every figure beside what it is compared with, in one run.
 
 Run: python jobs/bench.py extract --out bench/extract.json
+     python jobs/bench.py models --out bench/models.json
 
-First the outputs are compared, then the times: every measurement is a process of its own, bound to
-its cores before it starts. The contenders take turns, so that a slow minute of the machine meets
-all of them, and figures are medians.
+``extract`` holds the speed of MusiCNN against the documented Essentia loop; ``models`` tells what
+each step of each model costs, and holds all models from one decode against their parts. Every
+measurement is a process of its own, bound to its cores before it starts. What is compared takes
+turns, and figures are medians.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import math
 import os
-import platform
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from importlib.util import find_spec
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from bench_figures import (
-    Comparison,
-    Embeddings,
-    Floor,
-    Run,
-    broken_floors,
-    cpu_of,
-    facts_of,
-    floors_that_count,
-    medians,
-    parity,
-    require_same_work,
-)
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import bench_extract
+import bench_models
+from bench_setting import ROOT, say, surroundings
 
 from embedlib.config import read_config
-from embedlib.errors import ConfigError, EmbedlibError, EngineError, RunError
-from embedlib.models.registry import model_spec
-from embedlib.models.store import locate
-from embedlib.tables.reader import open_output
+from embedlib.errors import EmbedlibError
 
-ROOT = Path(__file__).resolve().parents[1]
-MODEL = model_spec("msd-musicnn-1")
-LIBRARIES = (
-    *("embedlib", "essentia-tensorflow", "openvino", "numpy", "av", "soxr", "pyarrow"),
-    *("deltalake", "ray"),
-)
+VERBS = {"extract": bench_extract, "models": bench_models}
 
 
-class BenchConfig(BaseModel):
-    """What to measure; configs/bench/extract.yaml explains each key."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    audio: Path
-    weights: Path
-    minutes: float = Field(gt=0)
-    scaling_factor: int = Field(ge=1)
-    repeats: int = Field(ge=1)
-    floors: dict[str, Floor]
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """One way from files to embeddings, and what a machine needs for it."""
-
-    name: str
-    tool: str
-    options: Mapping[str, Any]
-    n_cores: int = 1
-    needs: str | None = None
-
-
-# The peer as documented: quality 1 and batches of 64 are the defaults of MonoLoader and
-# TensorflowPredictMusiCNN. Quality 4 is what Essentia's example scripts take, and one patch per
-# call is the fastest for this model.
-PEERS = (
-    Contender("essentia", "essentia", {"quality": 1, "batch_size": 64}),
-    Contender("essentia-batch1", "essentia", {"quality": 1, "batch_size": 1}),
-    Contender("essentia-q4", "essentia", {"quality": 4, "batch_size": 64}),
-    Contender("essentia-q4-batch1", "essentia", {"quality": 4, "batch_size": 1}),
-)
-REFERENCE = Contender("essentia-q0", "essentia", {"quality": 0, "batch_size": 64})
-F32 = Contender("embedlib-f32", "embedlib", {"local": True})
-BF16 = Contender("embedlib-bf16", "embedlib", {"local": True, "precision": "bf16"}, needs="bf16")
-# These two get more audio than the others: the last second of a run, when a core has no work left,
-# is no smaller for a small catalogue.
-ONE_CORE = Contender("embedlib-1-core", "embedlib", {"local": True}, needs="two_cores")
-TWO_CORES = Contender("embedlib-2-cores", "embedlib", {"n_cores": 2}, n_cores=2, needs="two_cores")
-OURS = (F32, BF16, ONE_CORE, TWO_CORES)
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """Where measurements are made: a scratch folder, cores, weights, a file to warm up with."""
-
-    scratch: Path
-    cores: Sequence[int]
-    weights: Path
-    warm_up: Path
-
-    def measure(self, contender: Contender, audio: Path, *, out: Path) -> Run:
-        """Run a contender in a process of its own, bound to the last of the cores."""
-        job_file = Path(f"{out}.json")
-        job_file.write_text(json.dumps(self._job(contender, audio, out), default=str))
-        started = time.perf_counter()
-        ended = subprocess.run(
-            [sys.executable, str(ROOT / "jobs" / "bench_contender.py"), str(job_file)],
-            preexec_fn=lambda: os.sched_setaffinity(0, self.cores[-contender.n_cores :]),
-            capture_output=True,
-            text=True,
-        )
-        wall_s = time.perf_counter() - started
-        if ended.returncode:
-            last_line = (ended.stderr.strip().splitlines() or ["no message"])[-1]
-            raise RunError(
-                f"{contender.name} ended with code {ended.returncode}: {last_line}",
-                fix="make it work alone first",
-            )
-        figures = json.loads(job_file.with_suffix(".result").read_text())
-        return Run(contender=contender.name, wall_s=wall_s, **figures)
-
-    def _job(self, contender: Contender, audio: Path, out: Path) -> dict[str, Any]:
-        return {
-            "tool": contender.tool,
-            "options": contender.options,
-            "model": MODEL.name,
-            "node": MODEL.embedding_node,
-            "weights": self.weights,
-            "warm_up": self.warm_up,
-            "audio": audio,
-            "out": out,
-        }
-
-
-def make_bench(config: BenchConfig, scratch: Path, cores: Sequence[int]) -> Bench:
-    """Check what all measurements need, and lay out one file to warm up with."""
-    if find_spec("essentia") is None:
-        raise EngineError("Essentia is not installed", fix="pip install essentia-tensorflow")
-    weights = locate(MODEL, path=config.weights).path
-    warm_up = link_copies(audio_files(config.audio)[:1], scratch / "warm-up")
-    return Bench(scratch=scratch, cores=cores, weights=weights, warm_up=warm_up)
-
-
-def link_copies(files: Sequence[Path], folder: Path, *, n_copies: int = 1) -> Path:
-    """Fill a new folder with links to files, each as often as the others."""
-    folder.mkdir()
-    for copy in range(n_copies):
-        for file in files:
-            (folder / f"{copy:03}-{file.name}").symlink_to(file)
-    return folder
-
-
-def compare_outputs(
-    bench: Bench, contenders: Sequence[Contender], originals: Path
-) -> tuple[dict[str, dict[str, float]], float]:
-    """Compare the embeddings of all files before anything is timed.
-
-    Our f32 is held against Essentia at its best resampling, from which its default is farther away
-    than we are; bf16 is held against f32. The seconds of audio come with it.
-    """
-    saved = {}
-    for contender in (REFERENCE, *contenders):
-        say(f"outputs of {contender.name}")
-        out = bench.scratch / f"outputs-{contender.name}"
-        run = bench.measure(contender, originals, out=out)
-        saved[contender.name] = _embeddings(out, tool=contender.tool)
-    pairs = [(F32.name, REFERENCE.name), (BF16.name, F32.name)]
-    found = {f"{a} to {b}": parity(saved[a], saved[b]) for a, b in pairs if a in saved}
-    return found, run.audio_s
-
-
-def _embeddings(out: Path, *, tool: str) -> Embeddings:
-    if tool == "essentia":
-        return {file.stem: np.load(file) for file in out.iterdir()}
-    table = open_output(out).tracks(MODEL.name).to_arrow(["track_id", "patch_embeddings"])
-    rows = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
-    return {track_id: np.array(embeddings, np.float32) for track_id, embeddings in rows}
-
-
-def take_turns(bench: Bench, turns: Sequence[tuple[Contender, Path]], *, repeats: int) -> list[Run]:
-    """Measure each contender once per round."""
-    runs = []
-    for n_round in range(1, repeats + 1):
-        for contender, audio in turns:
-            run = bench.measure(contender, audio, out=bench.scratch / f"{contender.name}-{n_round}")
-            say(f"round {n_round} of {repeats}: {contender.name} took {run.timed_s:.1f} s")
-            runs.append(run)
-    return runs
-
-
-def comparisons(contenders: Sequence[Contender]) -> list[Comparison]:
-    """Hold each of ours against each peer, and two cores against twice one."""
-    found = [Comparison(c.name, p.name) for c in (F32, BF16) if c in contenders for p in PEERS]
-    if TWO_CORES in contenders:
-        found.append(Comparison(TWO_CORES.name, ONE_CORE.name, figure="stream_speed", n_times=2))
-    return found
-
-
-def bench_extract(
-    bench: Bench, contenders: Sequence[Contender], config: BenchConfig
-) -> dict[str, Any]:
-    """Compare outputs, measure, and give the figures."""
-    files = audio_files(config.audio)
-    originals = link_copies(files, bench.scratch / "originals")
-    outputs, audio_s = compare_outputs(
-        bench, [c for c in contenders if c in (F32, BF16)], originals
-    )
-    n_copies = math.ceil(config.minutes * 60 / audio_s)
-    audio = link_copies(files, bench.scratch / "audio", n_copies=n_copies)
-    n_more = n_copies * config.scaling_factor
-    more_audio = link_copies(files, bench.scratch / "more-audio", n_copies=n_more)
-    turns = [
-        (c, more_audio if c in (ONE_CORE, TWO_CORES) else audio) for c in (*PEERS, *contenders)
-    ]
-    runs = take_turns(bench, turns, repeats=config.repeats)
-    require_same_work(runs)
-    figures = medians(runs)
-    return {
-        "files": [file.name for file in files],
-        "outputs": outputs,
-        "runs": [asdict(run) for run in runs],
-        "medians": figures,
-        "ratios": {c.name: c.ratio(figures) for c in comparisons(contenders)},
-    }
-
-
-def audio_files(folder: Path) -> list[Path]:
-    """List the files of the folder."""
-    files = sorted(f.resolve() for f in folder.iterdir() if f.is_file()) if folder.is_dir() else []
-    if not files:
-        raise ConfigError(f"no audio in {folder}", fix="name a folder of music by --audio")
-    return files
-
-
-def machine(cores: Sequence[int]) -> dict[str, Any]:
-    """Describe this machine."""
-    name, flags = cpu_of(Path("/proc/cpuinfo").read_text())
-    n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    memory_gib = round(n_bytes / 2**30, 1)
-    return {"cpu": name, "flags": flags, "n_cores": len(cores), "memory_gib": memory_gib}
-
-
-def surroundings(config: BenchConfig, described: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what the figures depend on: time, machine, versions, configuration."""
-    return {
-        "benchmark": "extract",
-        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": described,
-        "load_average": os.getloadavg()[0],
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
-        "config": config.model_dump(mode="json"),
-    }
-
-
-# The command line
-
-
-def say(line: str) -> None:
-    """Tell how far the measurement is."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def table(result: Mapping[str, Any]) -> list[str]:
-    """Say in a few lines what was found."""
-    described = result["machine"]
-    lines = [f"{described['cpu']}, {described['n_cores']} cores, {' '.join(described['flags'])}"]
-    lines.append(f"{'':<20}{'x real time':>12}{'s':>8}{'load s':>8}{'process s':>11}")
-    for name, row in result["medians"].items():
-        lines.append(
-            f"{name:<20}{row['speed']:12.1f}{row['timed_s']:8.1f}"
-            f"{row['load_s']:8.2f}{row['wall_s']:11.1f}"
-        )
-    lines += [f"{name:<40}{value:6.2f}" for name, value in result["ratios"].items()]
-    for name, row in result["outputs"].items():
-        lines.append(
-            f"{name}: min cosine {row['min_cosine']:.5f}, "
-            f"max relative l2 {row['max_relative_l2']:.1e} over {row['n_patches']} patches"
-        )
-    return lines
-
-
-def bench_config(values: Mapping[str, Any], *, origin: str) -> BenchConfig:
-    """Check the values of a configuration; its relative paths are from the root."""
-    try:
-        config = BenchConfig.model_validate(values)
-    except ValidationError as exc:
-        problem = exc.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"])
-        raise ConfigError(f"{origin}: {key}: {problem['msg']}", fix="see configs/bench") from exc
-    return config.model_copy(
-        update={"audio": ROOT / config.audio, "weights": ROOT / config.weights}
-    )
-
-
-def _path(text: str) -> Path:
-    return Path(text).absolute()
-
-
-def arguments() -> argparse.Namespace:
+def arguments() -> Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("verb", choices=["extract"], help="what to measure")
-    parser.add_argument("--config", type=Path, default=ROOT / "configs/bench/extract.yaml")
-    parser.add_argument("--out", type=Path, default=ROOT / "bench/extract.json")
-    parser.add_argument("--audio", type=_path, help="folder of audio files")
-    parser.add_argument("--weights", type=_path, help=f"file of {MODEL.name}")
-    parser.add_argument("--minutes", type=float, help="audio per run, at least")
-    parser.add_argument("--repeats", type=int, help="rounds")
-    parser.add_argument("--no-floors", action="store_true", help="never exit with 1 for slowness")
+    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for name, verb in VERBS.items():
+        own = verbs.add_parser(name, help=verb.__doc__.splitlines()[0])
+        own.add_argument("--config", type=Path, default=ROOT / f"configs/bench/{name}.yaml")
+        own.add_argument("--out", type=Path, default=ROOT / f"bench/{name}.json")
+        own.add_argument("--no-floors", action="store_true", help="never exit with 1 for slowness")
+        verb.add_flags(own)
     return parser.parse_args()
 
 
 def main() -> int:
     """Measure, write, show, judge."""
-    given = arguments()
-    flags = {key: getattr(given, key) for key in ("audio", "weights", "minutes", "repeats")}
-    flags = {key: value for key, value in flags.items() if value is not None}
-    config = bench_config(read_config(given.config) | flags, origin=str(given.config))
+    flags = {key: value for key, value in vars(arguments()).items() if value is not None}
+    verb, path, out = VERBS[name := flags.pop("verb")], flags.pop("config"), flags.pop("out")
+    is_judged = not flags.pop("no_floors")
+    config = verb.bench_config(read_config(path) | flags, origin=str(path))
     cores = sorted(os.sched_getaffinity(0))
-    described = machine(cores)
-    facts = facts_of(described["flags"], n_cores=len(cores))
-    contenders = [c for c in OURS if c.needs in {None, *facts}]
-    names = [comparison.name for comparison in comparisons(contenders)]
-    floors = floors_that_count(config.floors, names=names, facts=facts)
-    result = surroundings(config, described)
+    result = surroundings(name, config, cores)
     with tempfile.TemporaryDirectory(prefix="embedlib-bench-") as scratch:
-        result |= bench_extract(make_bench(config, Path(scratch), cores), contenders, config)
-    broken = broken_floors(result["ratios"], {} if given.no_floors else floors)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(result | {"broken_floors": broken}, indent=2) + "\n")
-    print("\n".join(table(result)))
-    for line in broken:
+        result |= verb.run(config, Path(scratch), cores)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=2) + "\n")
+    verb.show(result)
+    for line in result["broken_floors"]:
         say(line)
-    return 1 if broken else 0
+    return int(is_judged and bool(result["broken_floors"]))
 
 
 if __name__ == "__main__":

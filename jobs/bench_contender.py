@@ -56,7 +56,7 @@ def run_essentia(job: Job) -> dict[str, float]:
         np.save(out / f"{path.name}.npy", embeddings)
         n_samples += len(audio)
         n_patches += len(embeddings)
-    timed_s = time.perf_counter() - started
+    timed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_started
     return {
         "audio_s": n_samples / SR_HZ,
         "n_files": len(paths),
@@ -65,7 +65,8 @@ def run_essentia(job: Job) -> dict[str, float]:
         "stream_s": timed_s,
         "stream_audio_s": n_samples / SR_HZ,
         "load_s": load_s,
-        "cpu_s": time.process_time() - cpu_started,
+        "cpu_s": cpu_s,
+        "stream_cpu_s": cpu_s,
     }
 
 
@@ -81,6 +82,7 @@ def run_embedlib(job: Job) -> dict[str, float]:
 
         def __init__(self) -> None:
             self.cpu_started = time.process_time()
+            self.cpu_ready = self.cpu_ended = self.cpu_started
             self.started = self.planned = self.ready = self.ended = time.perf_counter()
             self.written_s = self.early_s = 0.0
 
@@ -90,13 +92,14 @@ def run_embedlib(job: Job) -> dict[str, float]:
         def on_event(self, event: Event, scheduler: Scheduler) -> None:
             if isinstance(event, SlotAdded):
                 self.ready, self.early_s = time.perf_counter(), self.written_s
+                self.cpu_ready = time.process_time()
             elif isinstance(event, Written):
                 self.written_s += event.part.audio_s
             elif isinstance(event, Committed):
-                self.ended = time.perf_counter()
+                self.ended, self.cpu_ended = time.perf_counter(), time.process_time()
 
     def extract(audio: str, out: str, clock: RunWatcher) -> RunSummary:
-        values = {"sources": [audio], "models": [job["model"]], "weights": job["weights"]}
+        values = {"sources": [audio], "models": job["models"], "weights": job["weights"]}
         return run_extract(extract_config({**values, "out": out, **job["options"]}), watcher=clock)
 
     if job["options"].get("local"):  # through Ray the workers are new processes in any case
@@ -113,6 +116,7 @@ def run_embedlib(job: Job) -> dict[str, float]:
         "stream_audio_s": summary.audio_s - clock.early_s,
         "load_s": load_s,
         "cpu_s": time.process_time() - clock.cpu_started,
+        "stream_cpu_s": clock.cpu_ended - clock.cpu_ready,
     }
 
 

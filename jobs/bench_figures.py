@@ -49,6 +49,8 @@ class Run:
         Loading of the model; through Ray, the start of Ray and of the workers. Not in `timed_s`.
     cpu_s : float
         CPU time behind `timed_s`, ours with that of `load_s`; through Ray, of the driver alone.
+    stream_cpu_s : float
+        CPU time behind `stream_s`: without listing and loading. Through Ray, of the driver alone.
     wall_s : float
         The whole life of the process, imports and warm-up included.
     """
@@ -62,6 +64,7 @@ class Run:
     stream_audio_s: float
     load_s: float
     cpu_s: float
+    stream_cpu_s: float
     wall_s: float
 
 
@@ -104,7 +107,7 @@ def medians(runs: Iterable[Run]) -> dict[str, dict[str, float]]:
     by_name: dict[str, list[Run]] = {}
     for run in runs:
         by_name.setdefault(run.contender, []).append(run)
-    seconds = ("timed_s", "stream_s", "load_s", "cpu_s", "wall_s")
+    seconds = ("timed_s", "stream_s", "load_s", "cpu_s", "stream_cpu_s", "wall_s")
     return {
         name: {
             "speed": median(run.audio_s / run.timed_s for run in group),

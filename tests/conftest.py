@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,16 @@ import pytest
 SHARED_DATA = Path(
     os.environ.get("EMBEDLIB_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One fresh cache for all tests: large graphs are built once, the user's own is left alone."""
+    folder = tmp_path_factory.mktemp("embedlib-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMBEDLIB_CACHE", str(folder))
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)  # half a gigabyte
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""Bytes of audio files in, mono float32 samples at the rates of the models out."""
+"""Bytes of audio files in, float32 samples out: mono or stereo, at the rates of the models."""

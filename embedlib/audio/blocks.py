@@ -35,10 +35,11 @@ hands out memory that is none of the frame's, so FFmpeg has to interleave the ch
 class BlockReader:
     """One pass over an audio stream, with a count of what was read.
 
-    Counted as a bad packet is what does not decode; a gap on the time line, where a demuxer
-    skipped over bytes that it did not understand; and a frame, left out, whose rate, channels or
-    sample format differ from those of the first one: the models want one waveform, and only
-    damaged or chained files change it.
+    Counted as a bad packet is what does not decode, or has a wrong checksum; a gap on the time
+    line, where a demuxer skipped over bytes that it did not understand; a frame, left out, whose
+    rate, channels or sample format differ from those of the first one: the models want one
+    waveform, and only damaged or chained files change it; and samples that the header of a FLAC
+    file states and that are not in it, if nothing else tells of them.
 
     Parameters
     ----------
@@ -65,6 +66,8 @@ class BlockReader:
         self._stream = stream
         self._fifo = av.AudioFifo()  # gathers frames three times as fast as NumPy does
         self._first: AudioFrame | None = None
+        # Elsewhere the length is rounded, an estimate, or not that of what the decoder gives.
+        self._n_declared = (stream.duration or 0) if container.format.name == "flac" else 0
         # Read once: as fractions, for each frame, they would take a tenth of the decoding time.
         self._tick_s = float(stream.time_base or 0)
         self._first_tick = stream.start_time or 0
@@ -96,6 +99,7 @@ class BlockReader:
             yield from map(self._convert, self._fifo.read_many(BLOCK_SAMPLES))
             yield None
         yield from map(self._convert, self._fifo.read_many(BLOCK_SAMPLES, partial=True))
+        self._compare_with_header()
 
     def _packets(self) -> Iterator[Packet[AudioStream]]:
         """Read to the end, or to where the container makes no sense any more."""
@@ -110,6 +114,16 @@ class BlockReader:
         except av.FFmpegError:
             self._count_bad_packet()
             return []
+
+    def _compare_with_header(self) -> None:
+        """Count what a FLAC file lost without a sign.
+
+        Where the header of a frame is damaged, FFmpeg's parser hands it on behind the one before
+        it, in one packet, and PyAV 18 keeps an error to itself that follows a good frame. The gap
+        on the time line then tells, but there is none at the end, nor after the first packet.
+        """
+        if 0 < self.n_samples < self._n_declared and not self.n_bad_packets:
+            self._count_bad_packet()
 
     def _count_bad_packet(self) -> None:
         self.n_bad_packets += 1

@@ -42,6 +42,14 @@ XING_FRAME = re.compile(rb"\xff[\xe0-\xff]..(?:.{9,34}(?:Xing|Info)|.{32}VBRI)",
 MAX_MPEG_FRAME_BYTES = 1_441
 """320 kbit/s at 32 kHz, ISO 11172-3: ``144 * 320_000 / 32_000 + 1``."""
 
+CHECKSUM_CODECS = frozenset({"ac3", "eac3", "flac", "tta", "wavpack"})
+"""Codecs, by FFmpeg's names, each frame of which carries a checksum of the whole of it. Others have
+none, or one that is optional and covers a header, as that of MP3."""
+
+REFUSE_WRONG_CHECKSUMS = {"err_detect": "crccheck+explode"}
+"""FFmpeg looks at no checksum unless told to, and gives out wrong samples as if they were right;
+``crccheck`` alone only logs."""
+
 STREAMED_WAV_BYTES = 0x7FFF_F000
 """Writers that cannot seek back leave a data size of 0, or at least about this."""
 
@@ -60,7 +68,7 @@ def open_audio(audio: LocalAudio) -> Iterator[tuple[InputContainer, AudioStream]
     container : av.container.InputContainer
         Closed at the end of the context.
     stream : av.audio.stream.AudioStream
-        The first one with audio, decoded by one thread.
+        The first one with audio, decoded by one thread; a frame with a wrong checksum is an error.
 
     Raises
     ------
@@ -70,6 +78,8 @@ def open_audio(audio: LocalAudio) -> Iterator[tuple[InputContainer, AudioStream]
     with _open_first_probe_that_works(audio) as container:
         stream = container.streams.audio[0]
         stream.codec_context.thread_count = 1  # one process per core is the rule here
+        if stream.codec_context.name in CHECKSUM_CODECS:
+            stream.codec_context.options = REFUSE_WRONG_CHECKSUMS
         yield container, stream
 
 

@@ -1,7 +1,7 @@
 """Essentia's own loader and resampler, for runs that must repeat what Essentia gives.
 
-`decoder="essentia"` is the reference, not the fast path: MonoLoader holds the whole clip, mixes
-files of at most two channels, and decodes again for each rate.
+`decoder="essentia"` is the reference, not the fast path: its loaders hold the whole clip, refuse
+files of more than two channels, and decode again for each signal.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import re
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -102,6 +103,39 @@ def load_mono(path: str, *, rate_hz: int, quality: int) -> Float32:
         raise _refused(exc) from exc
 
 
+def load_stereo(path: str, *, rate_hz: int, quality: int) -> Float32:
+    """Load a whole file with AudioLoader, and resample each channel with ``Resample``.
+
+    It is what MonoLoader does, without the mixing. AudioLoader leaves the second channel of a mono
+    file empty; here it is the first one again.
+
+    Parameters
+    ----------
+    path : str
+        As in `load_mono`.
+    rate_hz : int
+        Samples per second to give.
+    quality : int
+        Of ``Resample``, from 0 to 4.
+
+    Returns
+    -------
+    y : np.ndarray [shape=(2, n_samples), float32]
+        Left and right.
+
+    Raises
+    ------
+    UndecodableAudioError
+        If AudioLoader refuses the file, as it does those of more than two channels.
+    """
+    samples, sr_hz, n_channels, *_ = _load(path)
+    channels = [
+        resample(channel, sr_in_hz=int(sr_hz), sr_out_hz=rate_hz, quality=quality)
+        for channel in np.ascontiguousarray(samples.T)[:n_channels]
+    ]
+    return np.stack([channels[0], channels[-1]])
+
+
 def count_samples(path: str) -> int:
     """Count the samples that Essentia decodes, which may differ from FFmpeg's by a codec frame.
 
@@ -120,8 +154,13 @@ def count_samples(path: str) -> int:
     UndecodableAudioError
         If AudioLoader refuses the file.
     """
+    return len(_load(path)[0])
+
+
+def _load(path: str) -> tuple[Any, ...]:
+    """Give AudioLoader's samples (n_samples, 2), rate, number of channels, and what follows."""
     try:
-        return len(essentia_standard().AudioLoader(filename=path)()[0])
+        return tuple(essentia_standard().AudioLoader(filename=path)())
     except RuntimeError as exc:
         raise _refused(exc) from exc
 

@@ -1,10 +1,11 @@
-"""Bring mono samples to the rate of a model, block by block.
+"""Bring samples to the rate of a model, block by block, mono or stereo.
 
 The lengths are exact: `resampled_length` tells, without audio, how many samples come out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -20,19 +21,22 @@ NAMES = (SOXR_HQ, *(f"essentia-q{quality}" for quality in range(5)))
 
 
 class Resampler(Protocol):
-    """One pass of resampling: push all blocks in order, then flush once."""
+    """One pass of resampling: push all blocks in order, then flush once.
+
+    Mono blocks have the shape ``(n_samples,)``, others ``(n_channels, n_samples)``.
+    """
 
     def push(self, y: Float32) -> Float32:
         """Take a block and give what is ready.
 
         Parameters
         ----------
-        y : np.ndarray [shape=(n_samples,), float32]
+        y : np.ndarray [shape=(..., n_samples), float32]
             The next samples, of any number.
 
         Returns
         -------
-        y_out : np.ndarray [shape=(n_samples_out,), float32]
+        y_out : np.ndarray [shape=(..., n_samples_out), float32]
             What is ready; often empty.
         """
 
@@ -41,13 +45,16 @@ class Resampler(Protocol):
 
         Returns
         -------
-        y_out : np.ndarray [shape=(n_samples_out,), float32]
+        y_out : np.ndarray [shape=(..., n_samples_out), float32]
             What `push` has not given yet.
         """
 
 
-def make_resampler(name: str, *, sr_in_hz: int, sr_out_hz: int) -> Resampler:
+def make_resampler(name: str, *, sr_in_hz: int, sr_out_hz: int, n_channels: int = 1) -> Resampler:
     """Make a resampler for one signal.
+
+    Each channel has a stream of its own, so it gives the samples that it would give alone. It is
+    also the fast way: soxr 1.1 takes 1.4 to 1.7 times as long for two interleaved ones.
 
     Parameters
     ----------
@@ -57,6 +64,8 @@ def make_resampler(name: str, *, sr_in_hz: int, sr_out_hz: int) -> Resampler:
         give all of it at `Resampler.flush`, as the reference does.
     sr_in_hz, sr_out_hz : int
         Rates before and after; equal rates pass the samples on as they are.
+    n_channels : int
+        1 for blocks of shape ``(n_samples,)``, more for ``(n_channels, n_samples)``.
 
     Returns
     -------
@@ -66,7 +75,7 @@ def make_resampler(name: str, *, sr_in_hz: int, sr_out_hz: int) -> Resampler:
     Raises
     ------
     ConfigError
-        If there is no resampler of that name, or a rate is not positive.
+        If there is no resampler of that name, or a rate or `n_channels` is not positive.
     EngineError
         If the name is one of Essentia's, which is not installed.
 
@@ -82,6 +91,14 @@ def make_resampler(name: str, *, sr_in_hz: int, sr_out_hz: int) -> Resampler:
         raise ConfigError(
             f"sr_in_hz={sr_in_hz} and sr_out_hz={sr_out_hz} must be positive (samples per second)"
         )
+    if n_channels < 1:
+        raise ConfigError(f"n_channels={n_channels} must be positive")
+    if n_channels == 1:
+        return _make_mono(name, sr_in_hz, sr_out_hz)
+    return _Channels([_make_mono(name, sr_in_hz, sr_out_hz) for _ in range(n_channels)])
+
+
+def _make_mono(name: str, sr_in_hz: int, sr_out_hz: int) -> Resampler:
     if sr_in_hz == sr_out_hz:
         return _Identity()
     quality = quality_of(name)
@@ -144,6 +161,17 @@ class _Identity:
 
     def flush(self) -> Float32:
         return _empty()
+
+
+class _Channels:
+    def __init__(self, channels: Sequence[Resampler]) -> None:
+        self._channels = channels
+
+    def push(self, y: Float32) -> Float32:
+        return np.stack([r.push(row) for r, row in zip(self._channels, y, strict=True)])
+
+    def flush(self) -> Float32:
+        return np.stack([resampler.flush() for resampler in self._channels])
 
 
 class _Soxr:

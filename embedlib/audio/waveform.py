@@ -1,4 +1,4 @@
-"""One track in, mono blocks at every rate that the models want out: decoded once.
+"""One track in, blocks of every signal that the models listen to out: decoded once.
 
 This is what the rest of embedlib calls; the other modules of this folder are its parts.
 """
@@ -13,19 +13,26 @@ from typing import Self
 
 from embedlib.audio.blocks import BLOCK_SAMPLES
 from embedlib.audio.decode import AudioLimits, Decoding
-from embedlib.audio.essentia_loader import count_samples, essentia_standard, load_mono, quality_of
+from embedlib.audio.essentia_loader import (
+    count_samples,
+    essentia_standard,
+    load_mono,
+    load_stereo,
+    quality_of,
+)
 from embedlib.audio.fetch import LocalAudio, local_copy
-from embedlib.audio.resample import SOXR_HQ, Resampler, check_resampler, make_resampler
-from embedlib.audio.samples import clip_length, sample_bounds, to_mono
+from embedlib.audio.resample import SOXR_HQ, check_resampler
+from embedlib.audio.samples import clip_length, sample_bounds
+from embedlib.audio.signals import SignalMixer, count_resamplings
 from embedlib.errors import AudioError, ConfigError
-from embedlib.records import DecodedTrack, Float32, Status, Track
+from embedlib.records import DecodedTrack, Float32, Signal, Status, Track
 
 DECODERS = ("pyav", "essentia")
 """``pyav`` streams; ``essentia`` is the reference, see `embedlib.audio.essentia_loader`."""
 
 
-class MonoStream:
-    """The audio of one track as mono blocks at several rates.
+class AudioStream:
+    """The audio of one track as blocks of several signals, decoded once.
 
     A context manager, to be iterated once inside its context. Nothing is opened before the first
     block is asked for, so that `decoded` can be asked also after a failure. With ``pyav`` and
@@ -35,11 +42,13 @@ class MonoStream:
     ----------
     track : Track
         What to decode; its clip, where it has one.
-    rates_hz : sequence of int
-        Distinct rates of the models; the audio is resampled once for each.
+    signals : sequence of Signal
+        What the models listen to, mono or stereo; see `embedlib.audio.signals.SignalMixer` for
+        what becomes of files with other numbers of channels.
     decoder : str
-        One of `DECODERS`. ``essentia`` loads with MonoLoader, once per rate, and cuts clips after
-        resampling; the facts still come from our own pass over the file, which takes a tenth of
+        One of `DECODERS`. ``essentia`` loads mono with MonoLoader and stereo with AudioLoader,
+        once per signal, and cuts clips after resampling; it refuses files of more than two
+        channels. The facts still come from our own pass over the file, which takes a tenth of
         its time, but `n_samples` counts what Essentia decodes. It cannot be interrupted by the
         deadline.
     resampler : str
@@ -50,16 +59,17 @@ class MonoStream:
     Raises
     ------
     ConfigError
-        If a name is not known, a rate is not positive, there is none, or the resampler is not
-        one of the decoder's.
+        If a name is not known, a signal is none, there is none, or the resampler is not one of
+        the decoder's.
     EngineError
         If Essentia is asked for and not installed.
 
     Examples
     --------
-    >>> stream = MonoStream(Track("t", "no-such.mp3", -1, ""), rates_hz=[16_000])
+    >>> mono = Signal(16_000)
+    >>> stream = AudioStream(Track("t", "no-such.mp3", -1, ""), signals=[mono])
     >>> with stream:
-    ...     n_samples = sum(len(blocks[16_000]) for blocks in stream)
+    ...     n_samples = sum(len(blocks[mono]) for blocks in stream)
     Traceback (most recent call last):
     embedlib.errors.MissingAudioError: ...no-such.mp3 does not exist; list the catalogue again
     """
@@ -68,20 +78,21 @@ class MonoStream:
         self,
         track: Track,
         *,
-        rates_hz: Sequence[int],
+        signals: Sequence[Signal],
         decoder: str = "pyav",
         resampler: str = SOXR_HQ,
         limits: AudioLimits | None = None,
     ) -> None:
-        check_request(rates_hz, decoder=decoder, resampler=resampler)
+        check_request(signals, decoder=decoder, resampler=resampler)
         self._track = track
-        self._rates_hz = tuple(dict.fromkeys(rates_hz))
+        self._signals = tuple(dict.fromkeys(signals))
         self._decoder = decoder
         self._resampler = resampler
         self._limits = limits or AudioLimits()
         self._files = ExitStack()
         self._decoding: Decoding | None = None
         self._n_samples: int | None = None  # as Essentia counts them
+        self._n_resamplings = 0
 
     def __enter__(self) -> Self:
         return self
@@ -114,13 +125,18 @@ class MonoStream:
             return facts
         return replace(facts, n_samples=self._n_samples, duration_s=self._n_samples / facts.sr_hz)
 
-    def __iter__(self) -> Iterator[dict[int, Float32]]:
+    @property
+    def n_resamplings(self) -> int:
+        """How many real resamplings the track took: none before the first block is out."""
+        return self._n_resamplings
+
+    def __iter__(self) -> Iterator[dict[Signal, Float32]]:
         """Decode, mix, resample.
 
         Yields
         ------
-        blocks : dict of int to np.ndarray [shape=(n_samples,), float32]
-            The next stretch at each of the rates, of bounded length; some may be empty.
+        blocks : dict of Signal to np.ndarray [shape=(n_samples,) or (2, n_samples), float32]
+            The next stretch of each signal, of bounded length; some may be empty.
 
         Raises
         ------
@@ -138,39 +154,43 @@ class MonoStream:
             if self._decoder == "essentia":
                 yield from self._load_with_essentia(audio, self._decoding)
             else:
-                yield from self._resample(self._decoding)
+                yield from self._mix(self._decoding)
         except AudioError:
             audio.check_unchanged()  # a file that is being rewritten looks damaged
             raise
         audio.check_unchanged()
 
-    def _resample(self, decoding: Decoding) -> Iterator[dict[int, Float32]]:
-        resamplers: dict[int, Resampler] = {}
-        for block in decoding:
-            if not resamplers:
-                sr_hz = decoding.facts(0).sr_hz
-                resamplers = {
-                    rate_hz: make_resampler(self._resampler, sr_in_hz=sr_hz, sr_out_hz=rate_hz)
-                    for rate_hz in self._rates_hz
-                }
-            y = to_mono(block)
-            yield {rate_hz: resampler.push(y) for rate_hz, resampler in resamplers.items()}
-        yield from _in_blocks({rate_hz: r.flush() for rate_hz, r in resamplers.items()})
+    def _mix(self, decoding: Decoding) -> Iterator[dict[Signal, Float32]]:
+        blocks = iter(decoding)
+        first = next(blocks)  # there is one, or an error
+        facts = decoding.facts(0)
+        mixer = SignalMixer(
+            self._signals,
+            sr_hz=facts.sr_hz,
+            n_channels=facts.n_channels,
+            resampler=self._resampler,
+        )
+        self._n_resamplings = mixer.n_resamplings
+        yield mixer.push(first)
+        yield from map(mixer.push, blocks)
+        yield from _in_blocks(mixer.flush())
 
     def _load_with_essentia(
         self, audio: LocalAudio, decoding: Decoding
-    ) -> Iterator[dict[int, Float32]]:
+    ) -> Iterator[dict[Signal, Float32]]:
         for _ in decoding:
             pass  # limits, status and native rate
         quality = quality_of(self._resampler) or 0
         clip = (self._track.start_s, self._track.end_s)
         sr_hz = decoding.facts(0).sr_hz
         self._n_samples = clip_length(count_samples(audio.path), *clip, sr_hz=sr_hz)
+        self._n_resamplings = count_resamplings(self._signals, sr_hz=sr_hz)
         signals = {}
-        for rate_hz in self._rates_hz:
-            first, end = sample_bounds(*clip, sr_hz=rate_hz)
-            y = load_mono(audio.path, rate_hz=rate_hz, quality=quality)
-            signals[rate_hz] = y[first:end]
+        for signal in self._signals:
+            load = load_mono if signal.n_channels == 1 else load_stereo
+            first, end = sample_bounds(*clip, sr_hz=signal.sr_hz)
+            y = load(audio.path, rate_hz=signal.sr_hz, quality=quality)
+            signals[signal] = y[..., first:end]
         yield from _in_blocks(signals)
 
 
@@ -198,35 +218,41 @@ def as_failure(decoded: DecodedTrack, exc: AudioError) -> DecodedTrack:
     return replace(decoded, status=Status(exc.status), error=" ".join(str(exc).split()))
 
 
-def _in_blocks(signals: Mapping[int, Float32]) -> Iterator[dict[int, Float32]]:
-    longest = max((len(y) for y in signals.values()), default=0)
+def _in_blocks(signals: Mapping[Signal, Float32]) -> Iterator[dict[Signal, Float32]]:
+    longest = max((y.shape[-1] for y in signals.values()), default=0)
     for start in range(0, longest, BLOCK_SAMPLES):
-        yield {rate_hz: y[start : start + BLOCK_SAMPLES] for rate_hz, y in signals.items()}
+        yield {signal: y[..., start : start + BLOCK_SAMPLES] for signal, y in signals.items()}
 
 
-def check_request(rates_hz: Sequence[int], *, decoder: str, resampler: str) -> None:
+def check_request(signals: Sequence[Signal], *, decoder: str, resampler: str) -> None:
     """Refuse what no stream can give, before there is a track.
 
     Parameters
     ----------
-    rates_hz : sequence of int
-        Rates of the models.
+    signals : sequence of Signal
+        What the models listen to.
     decoder, resampler : str
-        Names, as `MonoStream` takes them.
+        Names, as `AudioStream` takes them.
 
     Raises
     ------
     ConfigError
-        If a name is not known, a rate is not positive, there is none, or the resampler is not
-        one of the decoder's.
+        If a name is not known, a signal is none, there is none, or the resampler is not one of
+        the decoder's.
     EngineError
         If Essentia is asked for and not installed.
     """
     check_resampler(resampler)
     if decoder not in DECODERS:
         raise ConfigError(f"decoder={decoder!r} is not known", fix=f"use one of {DECODERS}")
-    if not rates_hz or min(rates_hz) <= 0:
-        raise ConfigError(f"rates_hz={list(rates_hz)} must be positive, and at least one")
+    if not signals:
+        raise ConfigError("signals=[] asks for nothing", fix="name at least one signal")
+    for signal in signals:
+        if signal.sr_hz <= 0 or signal.n_channels not in (1, 2):
+            raise ConfigError(
+                f"sr_hz={signal.sr_hz} with n_channels={signal.n_channels} is no signal",
+                fix="give a positive rate, and 1 or 2 channels",
+            )
     if decoder == "essentia" and quality_of(resampler) is None:
         raise ConfigError(
             f"resampler={resampler!r} does not go with decoder='essentia'",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import typer
@@ -30,15 +30,19 @@ app.add_typer(models.app, name="models")
 app.command("demo")(demo.demo)
 
 
-def spread(arguments: Sequence[str], *, option: str) -> list[str]:
-    """Let one option take several values: ``--models a b`` means ``--models a --models b``.
+LISTS = ("--models", "--outputs", "--heads")
+"""Options that take several values."""
+
+
+def spread(arguments: Sequence[str], *, options: Collection[str] = LISTS) -> list[str]:
+    """Let an option take several values: ``--models a b`` means ``--models a --models b``.
 
     Parameters
     ----------
     arguments : sequence of str
         As typed.
-    option : str
-        The option, dashes included.
+    options : collection of str
+        Such options, dashes included.
 
     Returns
     -------
@@ -47,16 +51,16 @@ def spread(arguments: Sequence[str], *, option: str) -> list[str]:
 
     Examples
     --------
-    >>> spread(["x", "--models", "a", "b", "--out", "o"], option="--models")
+    >>> spread(["x", "--models", "a", "b", "--out", "o"])
     ['x', '--models', 'a', '--models', 'b', '--out', 'o']
     """
     spread_out: list[str] = []
-    is_inside = False
+    current = ""
     for argument in arguments:
         if argument.startswith("-"):
-            is_inside = argument == option
-        elif is_inside and spread_out[-1] != option:
-            spread_out.append(option)
+            current = argument
+        elif current in options and spread_out[-1] != current:
+            spread_out.append(current)
         spread_out.append(argument)
     return spread_out
 
@@ -94,7 +98,7 @@ def main() -> None:
     if show_help(sys.argv[1:]):
         return
     try:
-        app(args=spread(sys.argv[1:], option="--models"))
+        app(args=spread(sys.argv[1:]))
     except EmbedlibError as exc:
         print(f"error: {exc}", file=sys.stderr)
         sys.exit(exc.exit_code)

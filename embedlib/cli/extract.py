@@ -23,7 +23,26 @@ def extract(
         typer.Argument(help="Files, folders, globs, manifests (CSV, JSONL, Parquet), URLs."),
     ] = None,
     models: Annotated[
-        list[str] | None, typer.Option(help="Names of models; see `embedlib models list`.")
+        list[str] | None,
+        typer.Option(
+            help="Names of models, see `embedlib models list`; `all` for those of the paper; "
+            "NAME:key=value,... to set variant, patch_hop_frames, as (table) ... for one."
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Settings to start from, such as lbd2020; flags override.")
+    ] = None,
+    allow_untrained: Annotated[
+        bool | None,
+        typer.Option("--allow-untrained", help="Random weights for models whose own are missing."),
+    ] = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option(help="Further outputs to keep, a column each: activations, or nodes."),
+    ] = None,
+    heads: Annotated[
+        list[str] | None,
+        typer.Option(help="Classifiers to run on the embeddings, a column each."),
     ] = None,
     out: Annotated[str | None, typer.Option(help="Folder of the output.")] = None,
     config: Annotated[
@@ -35,7 +54,10 @@ def extract(
     node: Annotated[
         str | None, typer.Option(help="Output node to read, when one model is named.")
     ] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, openvino or essentia.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="auto, openvino, essentia or onnxruntime.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     precision: Annotated[str | None, typer.Option(help="f32 or bf16.")] = None,
     decoder: Annotated[str | None, typer.Option(help="pyav or essentia (MonoLoader).")] = None,
     resampler: Annotated[
@@ -44,7 +66,10 @@ def extract(
     patch_hop_frames: Annotated[
         int | None, typer.Option(help="Distance of patches in frames; the model's own by default.")
     ] = None,
-    last_patch: Annotated[str | None, typer.Option(help="tile-short, discard or repeat.")] = None,
+    last_patch: Annotated[
+        str | None,
+        typer.Option(help="tile-short, pad-short, discard, repeat, pad or centred."),
+    ] = None,
     patches: Annotated[
         bool | None, typer.Option(help="Keep the embedding of each patch beside their mean.")
     ] = None,
@@ -84,6 +109,8 @@ def extract(
     flags = dict(locals())
     for name in ("config", "json", "quiet"):
         del flags[name]
+    for name in ("outputs", "heads"):
+        flags[name] = [part for text in flags[name] or () for part in text.split(",")]
     given = {name: value for name, value in flags.items() if value not in (None, [])}
     checked = _checked(given, config)
     summary = run_and_show(checked, quiet=quiet)
@@ -143,6 +170,8 @@ def summary_lines(summary: RunSummary) -> list[str]:
     if summary.n_failed:
         failed = [f"{n} {status}" for status, n in summary.statuses.items() if status not in _KEPT]
         lines.append(f"failed: {', '.join(failed)}; see `embedlib failures {summary.out}`")
+    if summary.decoding:
+        lines.append(_decoding_line(summary))
     if summary.n_changed or summary.n_vanished:
         lines.append(
             f"{summary.n_changed} tracks have changed and {summary.n_vanished} have vanished since "
@@ -156,6 +185,22 @@ def summary_lines(summary: RunSummary) -> list[str]:
     if summary.signal_number:
         lines.append("ended early by a signal; run the same command to continue")
     return lines
+
+
+_ONE_OF = {
+    "decodes": "decode",
+    "resamplings": "resampling",
+    "front_end_passes": "front end pass",
+}
+
+
+def _decoding_line(summary: RunSummary) -> str:
+    counts = []
+    for name, done in summary.decoding.items():
+        what = _ONE_OF[name] if done == 1 else name.replace("_", " ")
+        saved = summary.decoding_saved.get(name, 0)
+        counts.append(f"{done} {what}" + (f" ({saved} saved)" if saved else ""))
+    return f"audio: {', '.join(counts)}"
 
 
 _KEPT = ("ok", "damaged", "truncated")

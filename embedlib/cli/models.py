@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,10 +15,12 @@ import typer
 from embedlib.cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
-    from embedlib.models.ops import Shape
+    from embedlib.models.cache import VerifiedFile
+    from embedlib.models.heads import Head
+    from embedlib.models.known import Shape
     from embedlib.models.pull import Progress
-    from embedlib.models.spec import ModelSpec
-    from embedlib.models.store import VerifiedFile, WeightFile
+    from embedlib.models.spec import ModelSpec, Output
+    from embedlib.models.store import WeightFile
 
 app = typer.Typer(
     help="Models: list them, fetch or build their weights, look into a graph.",
@@ -27,12 +30,13 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(help="Name of a model.")]
 GraphFile = Annotated[Path, typer.Argument(help="A frozen TensorFlow graph (.pb).")]
+WeightsFile = Annotated[Path, typer.Argument(help="A frozen TensorFlow graph (.pb), or .onnx.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command("list")
 def list_models(json: Json = False) -> None:
-    """List the models and where their weights are.
+    """List the models and where their weights are, without looking into the files.
 
     Example: embedlib models list
     """
@@ -46,20 +50,23 @@ def list_models(json: Json = False) -> None:
         [
             (
                 spec.name,
-                spec.title,
-                str(spec.n_dims),
+                _dims(spec.embedding),
+                spec.front_end,
+                str(spec.sr_hz),
                 f"{spec.receptive_field_s:.3f}",
-                _text(list(_weights(spec).values())),
+                f"{spec.hop_s:.3f}",
+                spec.weights.licence,
+                _availability(spec),
             )
             for spec in specs
         ],
-        header=("model", "title", "dims", "patch s", "weights"),
+        header=("model", "dims", "front end", "Hz", "patch s", "hop s", "licence", "weights"),
     )
 
 
 @app.command()
 def info(name: Name, json: Json = False) -> None:
-    """Show what is known of a model: licence, nodes, times, citation, where its weights are.
+    """Show what is known of a model: outputs, variants, times, licence, where its weights are.
 
     Example: embedlib models info msd-musicnn-1
     """
@@ -121,36 +128,37 @@ def pull(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Fetch the published weights of a model and check their hash.
+    """Fetch the published weights of a model, or a head such as emomusic-msd-musicnn-1.
 
     Example: embedlib models pull msd-musicnn-1
     """
-    from embedlib.models.pull import DEFAULT_TIMEOUT_S
+    from embedlib.models.heads import head_url
+    from embedlib.models.pull import DEFAULT_TIMEOUT_S, pull_head
     from embedlib.models.pull import pull as pull_weights
     from embedlib.models.registry import model_spec
 
-    spec = model_spec(name)
-    with _progress(spec.name) as on_progress:
-        file = pull_weights(
-            spec,
-            trust_first=trust_first,
-            timeout_s=DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s,
-            on_progress=on_progress,
-        )
+    wait_s = DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
+    fetch: Callable[..., WeightFile | Head] = (
+        partial(pull_weights, model_spec(name))
+        if head_url(name) is None
+        else partial(pull_head, name)
+    )
+    with _progress(name) as on_progress:
+        file = fetch(trust_first=trust_first, timeout_s=wait_s, on_progress=on_progress)
     _print_file(file, json=json)
 
 
 @app.command()
 def add(
-    file: GraphFile,
+    file: WeightsFile,
     name: Annotated[str, typer.Option("--as", help="Name of the model that it is.")],
     json: Json = False,
 ) -> None:
-    """Check a weight file of your own and copy it into the cache.
+    """Check a weight file of your own and copy it into the cache, with the .json beside it.
 
     Example: embedlib models add my-t200.pb --as msd-musicnn-t200
     """
-    from embedlib.models.store import add as add_weights
+    from embedlib.models.cache import add as add_weights
 
     _print_file(add_weights(file, name=name), json=json)
 
@@ -161,7 +169,7 @@ def verify(json: Json = False) -> None:
 
     Example: embedlib models verify
     """
-    from embedlib.models.store import verify as verify_weights
+    from embedlib.models.cache import verify as verify_weights
 
     files = verify_weights()
     n_bad = sum(not file.is_good for file in files)
@@ -180,42 +188,74 @@ def _summary(spec: ModelSpec) -> dict[str, Any]:
         "name": spec.name,
         "title": spec.title,
         "n_dims": spec.n_dims,
+        "n_vectors": spec.embedding.n_vectors,
+        "front_end": spec.front_end,
+        "sr_hz": spec.sr_hz,
         "receptive_field_s": spec.receptive_field_s,
         "hop_s": spec.hop_s,
         "untrained": spec.untrained,
         "published": spec.weights.published,
+        "can_be_built": spec.write_graph is not None,
         "licence": spec.weights.licence,
-        **_weights(spec),
+        "availability": _availability(spec),
     }
 
 
 def _facts(spec: ModelSpec) -> dict[str, Any]:
     return _summary(spec) | {
-        "front_end": spec.front_end,
-        "sr_hz": spec.sr_hz,
+        **_weights(spec),
         "patch_frames": spec.patch_frames,
         "hop_frames": spec.hop_frames,
         "last_patch": spec.last_patch,
+        "patch_input": spec.patch_input,
         "input_node": spec.input_node,
         "input_shape": spec.input_shape,
-        "outputs": dict(spec.outputs),
+        "outputs": {output.purpose: _output(output) for output in spec.outputs},
+        "variants": {name: dict(changes) for name, changes in spec.variants},
         "n_trainable": spec.n_trainable,
         "batch_size": spec.batch_size,
         "file_name": spec.weights.file_name,
         "sha256": spec.weights.sha256,
+        "onnx_sha256": spec.weights.onnx_sha256,
         "urls": spec.weights.urls,
         "citation": spec.citation,
         "notes": spec.notes,
     }
 
 
+def _dims(output: Output) -> str:
+    """Write ``16x1280`` for 16 vectors per patch."""
+    return f"{output.n_vectors}x{output.n_values}" if output.n_vectors > 1 else str(output.n_values)
+
+
+def _output(output: Output) -> dict[str, Any]:
+    return {
+        "nodes": output.nodes,
+        "n_values": output.n_values,
+        "n_vectors": output.n_vectors,
+        "readout": output.readout,
+    }
+
+
+def _availability(spec: ModelSpec) -> str:
+    """Say where the weights are, or what would bring them, without opening a file."""
+    from embedlib.models.store import find_weights
+
+    if spec.untrained:
+        return "built when they are first wanted"
+    path = find_weights(spec)
+    if path is not None:
+        return str(path)
+    return f"embedlib models pull {spec.name}" if spec.weights.urls else "never published"
+
+
 def _weights(spec: ModelSpec) -> dict[str, str | None]:
-    """Say where the weights are, or why there are none; build nothing."""
+    """Say where the weights are, checked, or why there are none; build nothing."""
     from embedlib.errors import ModelError
     from embedlib.models.store import locate
 
     if spec.untrained:
-        return {"weights": None, "weights_problem": "built when they are first wanted"}
+        return {"weights": None, "weights_problem": _availability(spec)}
     try:
         return {"weights": str(locate(spec).path), "weights_problem": None}
     except ModelError as exc:
@@ -225,12 +265,16 @@ def _weights(spec: ModelSpec) -> dict[str, str | None]:
 def _text(value: Any) -> str:
     match value:
         case dict():
-            return ", ".join(f"{key}: {inner}" for key, inner in value.items())
+            return ", ".join(f"{key}: {_nested(inner)}" for key, inner in value.items()) or "-"
         case tuple() | list():
             return ", ".join(str(inner) for inner in value if inner is not None) or "-"
         case None | "":
             return "-"
     return str(value)
+
+
+def _nested(value: Any) -> str:
+    return f"({_text(value)})" if isinstance(value, dict) else _text(value)
 
 
 def _verdict(file: VerifiedFile) -> str:
@@ -239,7 +283,7 @@ def _verdict(file: VerifiedFile) -> str:
     return "good   " if file.is_good else "CHANGED"
 
 
-def _print_file(file: WeightFile, *, json: bool) -> None:
+def _print_file(file: WeightFile | Head, *, json: bool) -> None:
     if json:
         print_json(file)
     else:

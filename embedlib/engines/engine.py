@@ -1,7 +1,7 @@
 """What an engine is: a frozen graph and its node names, as a callable on batches.
 
-Engines differ in the runtime behind them, not in what they are given: a verified graph file, the
-name of its input, the names of the wanted nodes and a fixed batch shape.
+Engines differ in the runtime behind them, not in what they are given: a graph file, the name of
+its input, the names of the wanted nodes, a fixed batch shape and a device.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from embedlib.errors import ConfigError
 from embedlib.records import Float32
 
 PRECISIONS = ("f32", "bf16")
+DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +24,21 @@ class GraphSpec:
     Attributes
     ----------
     path : Path
-        A frozen TensorFlow GraphDef that has passed the op allow-list.
+        A frozen TensorFlow GraphDef, or for onnxruntime also an ``.onnx`` file. Engines read
+        none that holds an op outside the allow-list.
     input_node : str
-        Name of the placeholder that takes the patches.
+        Tensor that takes the patches: a placeholder or any other node, with the port where that
+        is not the first (``split:1``).
     output_nodes : tuple of str
-        Names of the nodes to read.
+        Tensors to read, likewise.
     patch_shape : tuple of int
-        Shape of one patch as the placeholder wants it, without the batch axis.
+        Shape of one patch as the graph wants it, of any rank, without the batch axis.
     batch_size : int > 0
         Patches per call; every call has exactly as many.
     precision : str
         ``f32`` or ``bf16``.
+    device : str
+        ``cpu``, or ``cuda`` for an NVIDIA card.
     """
 
     path: Path
@@ -42,6 +47,7 @@ class GraphSpec:
     patch_shape: tuple[int, ...]
     batch_size: int = 1
     precision: str = "f32"
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -50,6 +56,10 @@ class GraphSpec:
             raise ConfigError(
                 f"precision={self.precision!r} is unknown",
                 fix=f"use one of {', '.join(PRECISIONS)}",
+            )
+        if self.device not in DEVICES:
+            raise ConfigError(
+                f"device={self.device!r} is unknown", fix=f"use one of {', '.join(DEVICES)}"
             )
 
 
@@ -69,6 +79,6 @@ class Engine(Protocol):
         Returns
         -------
         outputs : tuple of np.ndarray [shape=(batch_size, ...), float32]
-            One per output node, owned by the caller.
+            One per output node, in its natural shape with no axis dropped, owned by the caller.
         """
         ...

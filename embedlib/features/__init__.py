@@ -1,1 +1,1 @@
-"""From waveform to model input: one file per front end; patches and the arithmetic of time."""
+"""From samples to model inputs, from outputs to vectors, and the arithmetic of patches and time."""

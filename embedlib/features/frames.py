@@ -126,9 +126,7 @@ class FrameCutter:
         ConfigError
             If `y` is not one-dimensional.
         """
-        if y.ndim != 1:
-            raise ConfigError(f"samples of shape {y.shape} are not mono", fix="mix them down first")
-        self._n_samples += len(y)
+        self._n_samples += len(require_mono(y))
         samples = np.concatenate([self._pending, y], dtype=np.float32)
         lead_in = len(samples) - self._framing.frame_samples
         n_frames = max(0, 1 + lead_in // self._framing.hop_samples)
@@ -156,6 +154,29 @@ class FrameCutter:
             return np.empty((0, self._framing.frame_samples), np.float32)
         windows = np.lib.stride_tricks.sliding_window_view(samples, self._framing.frame_samples)
         return windows[:: self._framing.hop_samples][:n_frames]
+
+
+def require_mono(y: Float32) -> Float32:
+    """Refuse samples of more than one channel.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n_samples,), float32]
+        Samples.
+
+    Returns
+    -------
+    y : np.ndarray [shape=(n_samples,), float32]
+        The same array.
+
+    Raises
+    ------
+    ConfigError
+        If `y` is not one-dimensional.
+    """
+    if y.ndim != 1:
+        raise ConfigError(f"samples of shape {y.shape} are not mono", fix="mix them down first")
+    return y
 
 
 def _ceil_div(numerator: int, denominator: int) -> int:

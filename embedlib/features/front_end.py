@@ -6,7 +6,11 @@ from typing import Protocol
 
 from embedlib.errors import ConfigError
 from embedlib.features.musicnn import MusicnnFrontEnd
-from embedlib.records import Float32
+from embedlib.features.sinet import SinetFrontEnd
+from embedlib.features.tempocnn import PaddedTempoCnnFrontEnd, TempoCnnFrontEnd
+from embedlib.features.vggish import VggishFrontEnd
+from embedlib.features.waveform import WAVEFORMS
+from embedlib.records import Float32, Signal
 
 
 class FrameStream(Protocol):
@@ -17,8 +21,8 @@ class FrameStream(Protocol):
 
         Parameters
         ----------
-        y : np.ndarray [shape=(n_samples,), float32]
-            Mono samples at the rate of the front end.
+        y : np.ndarray [shape=(n_samples,) or (2, n_samples), float32]
+            A block of the front end's signal.
 
         Returns
         -------
@@ -39,7 +43,10 @@ class FrameStream(Protocol):
 
 
 class FrontEnd(Protocol):
-    """From mono samples to the frames that patches are cut from.
+    """From samples to the frames that patches are cut from.
+
+    Where frames would be larger than the waveform, or need to know where a patch begins, a frame
+    is one sample and the rest is done by the model's patch input.
 
     `name` and `version` are part of an output's fingerprint: the version goes up when a change
     of the code changes a number.
@@ -56,8 +63,13 @@ class FrontEnd(Protocol):
         ...
 
     @property
+    def signal(self) -> Signal:
+        """What it listens to."""
+        ...
+
+    @property
     def sr_hz(self) -> int:
-        """Sampling rate of the samples it takes."""
+        """Sampling rate of the signal."""
         ...
 
     @property
@@ -90,6 +102,21 @@ class FrontEnd(Protocol):
         """
         ...
 
+    def lead_samples(self, n_samples: int) -> int:
+        """Count the zeros that it puts in front of a signal of its own accord.
+
+        Parameters
+        ----------
+        n_samples : int >= 0
+            Samples at `sr_hz`.
+
+        Returns
+        -------
+        n_zeros : int
+            Zero for all but front ends that fill up short audio at both sides.
+        """
+        ...
+
     def stream(self) -> FrameStream:
         """Start on a new track.
 
@@ -101,7 +128,15 @@ class FrontEnd(Protocol):
         ...
 
 
-_FRONT_ENDS: dict[str, FrontEnd] = {front_end.name: front_end for front_end in (MusicnnFrontEnd(),)}
+_BUILT_IN: tuple[FrontEnd, ...] = (
+    MusicnnFrontEnd(),
+    VggishFrontEnd(),
+    TempoCnnFrontEnd(),
+    PaddedTempoCnnFrontEnd(),
+    SinetFrontEnd(),
+    *WAVEFORMS,
+)
+_FRONT_ENDS = {each.name: each for each in _BUILT_IN}
 
 
 def front_end(name: str) -> FrontEnd:

@@ -1,1 +1,1 @@
-"""What is known of each model, where its weights are, and what a graph file may hold."""
+"""What is known of each model and head, where weights are, and what a graph file may hold."""

@@ -7,15 +7,12 @@ from zlib import crc32
 import numpy as np
 
 from embedlib.errors import ConfigError
-from embedlib.models.architectures import ARCHITECTURES
 from embedlib.models.graph_writer import GraphWriter
 from embedlib.models.layers import Layers
 from embedlib.models.spec import ModelSpec
 
 BUILDER_VERSION = 1
 """Goes up when a change of the code changes a number in a graph."""
-
-_SCOPE = "model"
 
 
 def build_untrained(spec: ModelSpec, *, seed: int = 0) -> bytes:
@@ -49,7 +46,10 @@ def build_untrained(spec: ModelSpec, *, seed: int = 0) -> bytes:
     """
     if seed < 0:
         raise ConfigError(f"seed={seed} is negative", fix="use 0 or more")
+    write_graph = spec.as_untrained().write_graph
+    if write_graph is None:  # as_untrained has refused already
+        raise ConfigError(f"nothing writes the graph of {spec.name}")
     rng = np.random.default_rng([seed, crc32(spec.base_name.encode())])
-    writer = GraphWriter(scope=_SCOPE)
-    ARCHITECTURES[spec.architecture](writer, Layers(writer, rng=rng), spec)
+    writer = GraphWriter()
+    write_graph(writer, Layers(writer, rng=rng), spec)
     return writer.serialise()

@@ -31,10 +31,10 @@ from tensorboardX.proto.graph_pb2 import GraphDef
 from tensorboardX.proto.node_def_pb2 import NodeDef
 
 from embedlib.models.builder import build_untrained
+from embedlib.models.families.musicnn import MSD_MUSICNN
 from embedlib.models.graph import const_array, parse_graph, prune
 from embedlib.models.graph_writer import GraphWriter
 from embedlib.models.layers import BATCH_NORM_EPSILON
-from embedlib.models.musicnn import MSD_MUSICNN
 
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
@@ -104,6 +104,9 @@ def fold_dead_filters(
     >>> fold_dead_filters(graph, outputs=["model/dense/BiasAdd"]) is graph
     True
     """
+    names = {node.name for node in graph.node}
+    if names.issuperset(outputs) and not names.issuperset(_published_trunk()):
+        return graph  # before a copy is made of what may be large
     pruned = prune(graph, outputs=outputs)
     if not _is_musicnn(pruned, outputs=outputs):
         return graph
@@ -125,7 +128,7 @@ def _is_musicnn(pruned: GraphDef, *, outputs: Sequence[str]) -> bool:
     """Whether the nodes up to the embeddings are as published, and nothing reads further up."""
     trunk = _published_trunk()
     bare = {node.name: _without_values(node) for node in pruned.node if node.name in trunk}
-    inner = trunk.keys() - {MSD_MUSICNN.embedding_node}
+    inner = trunk.keys() - {MSD_MUSICNN.embedding.nodes[0]}
     read = {
         text.partition(":")[0]
         for node in pruned.node
@@ -139,7 +142,7 @@ def _is_musicnn(pruned: GraphDef, *, outputs: Sequence[str]) -> bool:
 def _published_trunk() -> Mapping[str, bytes]:
     """Give the nodes up to the embeddings by name; the builder writes them as published."""
     graph = parse_graph(build_untrained(MSD_MUSICNN), origin=MSD_MUSICNN.name)
-    trunk = prune(graph, outputs=[MSD_MUSICNN.embedding_node])
+    trunk = prune(graph, outputs=[MSD_MUSICNN.embedding.nodes[0]])
     return {node.name: _without_values(node) for node in trunk.node}
 
 

@@ -9,31 +9,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
 from math import prod
 
 import numpy as np
-from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
-from google.protobuf.unknown_fields import UnknownFieldSet
 from numpy.typing import NDArray
 from tensorboardX.proto.graph_pb2 import GraphDef
 from tensorboardX.proto.node_def_pb2 import NodeDef
 from tensorboardX.proto.tensor_pb2 import TensorProto
 
 from embedlib.errors import GraphRefusedError, ModelError
-from embedlib.models.ops import SHAPE_RULES, UNKNOWN, Known, Shape
+from embedlib.models.known import UNKNOWN, Known, Shape
+from embedlib.models.library import copy_library, library_nodes
+from embedlib.models.ops import CALL_OPS, SHAPE_RULES
+from embedlib.models.topology import (
+    LIST_FIX,
+    data_inputs,
+    no_such_node,
+    sorted_nodes,
+    split_tensor,
+    with_ancestors,
+)
 
-# Field numbers in TensorFlow's graph.proto and function.proto, which tensorboardX leaves out.
-_GRAPH_LIBRARY = 2
-_LIBRARY_FUNCTION = 1
-_FUNCTION_NODE = 3
+INPUT_OF = "input of "
+"""Begins the name of a tensor that is known by the node that takes it."""
 
 # DataType in TensorFlow's types.proto: what NumPy calls it, and where a TensorProto keeps it.
 _DTYPES = {
     1: ("float32", "float_val"),
     2: ("float64", "double_val"),
     3: ("int32", "int_val"),
+    8: ("complex64", "scomplex_val"),
     9: ("int64", "int64_val"),
     10: ("bool", "bool_val"),
 }
@@ -100,7 +106,7 @@ def parse_graph(data: bytes, *, origin: str) -> GraphDef:
                 "allow-list",
                 fix="use a frozen inference graph from a source you trust",
             )
-    _sorted_nodes(graph, origin=origin)
+    sorted_nodes(graph, origin=origin)
     return graph
 
 
@@ -108,14 +114,14 @@ def prune(graph: GraphDef, *, outputs: Sequence[str]) -> GraphDef:
     """Cut a graph to what its outputs need.
 
     Control inputs are dropped: they order side effects, and no op on the allow-list has any.
-    So is the function library, because no op on the allow-list calls a function.
+    The function library stays where a function is called.
 
     Parameters
     ----------
     graph : GraphDef
         From `parse_graph`.
     outputs : sequence of str
-        Names of the wanted nodes.
+        Names of the wanted nodes, with a port (``PartitionedCall:1``) or without.
 
     Returns
     -------
@@ -127,15 +133,58 @@ def prune(graph: GraphDef, *, outputs: Sequence[str]) -> GraphDef:
     ModelError
         If there is no node of a wanted name.
     """
-    wanted = _with_ancestors(graph, outputs)
+    wanted = with_ancestors(graph, outputs)
     pruned = GraphDef(versions=graph.versions)
     for node in graph.node:
         if node.name in wanted:
             kept = pruned.node.add()
             kept.CopyFrom(node)
             del kept.input[:]
-            kept.input.extend(_data_inputs(node))
+            kept.input.extend(data_inputs(node))
+    if any(node.op in CALL_OPS for node in pruned.node):
+        copy_library(graph, pruned)
     return pruned
+
+
+def resolve_node(graph: GraphDef, name: str) -> str:
+    """Give a tensor the name that it has in a graph.
+
+    Parameters
+    ----------
+    graph : GraphDef
+        From `parse_graph`.
+    name : str
+        ``input of NAME`` for the first tensor that the node NAME takes; any other name is given
+        back as it is.
+
+    Returns
+    -------
+    tensor : str
+        Name of a node, with its port where that is not the first.
+
+    Raises
+    ------
+    ModelError
+        If there is no such node, or it takes nothing.
+
+    Examples
+    --------
+    >>> from embedlib.models.graph_writer import GraphWriter
+    >>> writer = GraphWriter()
+    >>> _ = writer.op("Softmax", "output", [writer.placeholder("logits", shape=[-1, 2])])
+    >>> resolve_node(GraphDef.FromString(writer.serialise()), "input of output")
+    'logits'
+    """
+    if not name.startswith(INPUT_OF):
+        return name
+    reader = name.removeprefix(INPUT_OF)
+    for node in graph.node:
+        if node.name == reader:
+            inputs = data_inputs(node)
+            if not inputs:
+                raise ModelError(f"node {reader!r} ({node.op}) takes no input", fix=LIST_FIX)
+            return inputs[0].removesuffix(":0")
+    raise no_such_node(reader)
 
 
 def list_nodes(graph: GraphDef) -> tuple[NodeInfo, ...]:
@@ -153,8 +202,8 @@ def list_nodes(graph: GraphDef) -> tuple[NodeInfo, ...]:
     """
     known: dict[str, Known] = {}
     ops = {node.name: node.op for node in graph.node}
-    for node in _sorted_nodes(graph, origin="the graph"):
-        inputs = [_known_input(text, known, ops) for text in _data_inputs(node)]
+    for node in sorted_nodes(graph, origin="the graph"):
+        inputs = [_known_input(text, known, ops) for text in data_inputs(node)]
         known[node.name] = _infer(node, inputs)
     return tuple(
         NodeInfo(node.name, node.op, known[node.name].shape, _dtype_name(node))
@@ -197,70 +246,17 @@ def const_array(node: NodeDef) -> NDArray[np.generic]:
     return values.reshape(shape)
 
 
-def _with_ancestors(graph: GraphDef, names: Sequence[str]) -> set[str]:
-    nodes = {node.name: node for node in graph.node}
-    wanted: set[str] = set()
-    pending = list(names)
-    while pending:
-        name = pending.pop()
-        if name not in nodes:
-            raise ModelError(
-                f"the graph has no node {name!r}", fix="see `embedlib models nodes FILE`"
-            )
-        if name not in wanted:
-            wanted.add(name)
-            pending.extend(_source(text)[0] for text in _data_inputs(nodes[name]))
-    return wanted
-
-
 def _all_nodes(graph: GraphDef, *, origin: str) -> Iterator[tuple[str, NodeDef]]:
     for node in graph.node:
         yield node.name, node
-    try:
-        for library in _field_bytes(graph, _GRAPH_LIBRARY):
-            for function in _field_bytes(Empty.FromString(library), _LIBRARY_FUNCTION):
-                for data in _field_bytes(Empty.FromString(function), _FUNCTION_NODE):
-                    node = NodeDef.FromString(data)
-                    yield f"{node.name} (in the function library)", node
-    except DecodeError as exc:
-        raise GraphRefusedError(f"the function library of {origin} cannot be read") from exc
-
-
-def _field_bytes(message: Empty | GraphDef, number: int) -> list[bytes]:
-    fields = UnknownFieldSet(message)
-    return [field.data for field in fields if field.field_number == number]
-
-
-def _sorted_nodes(graph: GraphDef, *, origin: str) -> list[NodeDef]:
-    nodes = {node.name: node for node in graph.node}
-    if len(nodes) < len(graph.node):
-        raise ModelError(f"{origin} holds two nodes of one name")
-    sources = {
-        name: [_source(text)[0] for text in _data_inputs(node)] for name, node in nodes.items()
-    }
-    for name, inputs in sources.items():
-        for source in inputs:
-            if source not in nodes:
-                raise ModelError(f"{origin} lacks node {source!r}, the input of {name!r}")
-    try:
-        return [nodes[name] for name in TopologicalSorter(sources).static_order()]
-    except CycleError as exc:
-        raise ModelError(f"{origin} has a cycle through node {exc.args[1][0]!r}") from exc
-
-
-def _data_inputs(node: NodeDef) -> list[str]:
-    return [text for text in node.input if not text.startswith("^")]
-
-
-def _source(text: str) -> tuple[str, int]:
-    name, colon, output = text.rpartition(":")
-    return (name, int(output)) if colon and output.isdecimal() else (text, 0)
+    for node in library_nodes(graph, origin=origin):
+        yield f"{node.name} (in the function library)", node
 
 
 def _known_input(text: str, known: dict[str, Known], ops: dict[str, str]) -> Known:
-    name, output = _source(text)
+    name, output = split_tensor(text)
     # Further outputs are like the first only where an op splits into equal parts.
-    return known[name] if output == 0 or ops[name] in ("Split", "Switch") else UNKNOWN
+    return known[name] if output == 0 or ops[name] in ("Split", "Switch", "Unpack") else UNKNOWN
 
 
 def _infer(node: NodeDef, inputs: Sequence[Known]) -> Known:
@@ -284,9 +280,14 @@ def _tensor_shape(tensor: TensorProto) -> tuple[int, ...]:
     return tuple(int(dim.size) for dim in tensor.tensor_shape.dim)
 
 
+_BOOL_OPS = "Equal Greater GreaterEqual Less LessEqual LogicalAnd LogicalNot LogicalOr NotEqual"
+_TYPE_ATTRIBUTES = ("dtype", "DstT", "out_type", "Tout", "Tparams", "T", "Tidx")
+_OWN_TYPE_ATTRIBUTE = {"IRFFT": "Treal", "RFFT": "Tcomplex"}
+
+
 def _dtype_name(node: NodeDef) -> str:
-    if node.op == "Equal":
+    if node.op in _BOOL_OPS.split():
         return "bool"
-    keys = ("dtype", "DstT", "out_type", "Tparams", "T", "Tidx")
+    keys = (_OWN_TYPE_ATTRIBUTE.get(node.op, ""), *_TYPE_ATTRIBUTES)
     types = [node.attr[key].type for key in keys if key in node.attr]
     return _DTYPES[types[0]][0] if types and types[0] in _DTYPES else ""

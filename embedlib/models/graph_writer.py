@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,12 @@ from tensorboardX.proto.node_def_pb2 import NodeDef
 from embedlib.records import Float32
 
 # DataType in TensorFlow's types.proto.
-_DT_FLOAT, _DT_INT32, _DT_BOOL = 1, 3, 10
-_TYPES = {"float32": _DT_FLOAT, "int32": _DT_INT32}
+_DT_FLOAT, _DT_BOOL = 1, 10
+_TYPES = {"float32": _DT_FLOAT, "int32": 3, "complex64": 8, "bool": _DT_BOOL}
 _VALUE_FIELDS = {"float32": "float_val", "int32": "int_val"}
 
 
-Attribute = bool | int | float | bytes | str | list[int]
+Attribute = bool | int | float | bytes | str | list[int] | None
 
 
 class GraphWriter:
@@ -26,12 +27,28 @@ class GraphWriter:
     Parameters
     ----------
     scope : str
-        Prefix of all nodes but the weights.
+        Prefix of all nodes but the weights; empty for none.
     """
 
-    def __init__(self, *, scope: str) -> None:
+    def __init__(self, *, scope: str = "") -> None:
         self._graph = GraphDef()
         self._scope = scope
+
+    @contextmanager
+    def name_scope(self, name: str) -> Iterator[None]:
+        """Write the nodes that follow, but not the weights, into a scope.
+
+        Parameters
+        ----------
+        name : str
+            Inside the current scope.
+        """
+        outer = self._scope
+        self._scope = self._full_name(name)
+        try:
+            yield
+        finally:
+            self._scope = outer
 
     def serialise(self) -> bytes:
         """Give the graph as a file.
@@ -59,7 +76,7 @@ class GraphWriter:
         node : str
             Full name.
         """
-        node = self._add("Placeholder", f"{self._scope}/{name}", ())
+        node = self._add("Placeholder", self._full_name(name), ())
         node.attr["dtype"].type = _DT_FLOAT
         for size in shape:
             node.attr["shape"].shape.dim.add(size=size)
@@ -78,7 +95,7 @@ class GraphWriter:
         node : str
             Full name.
         """
-        node = self._add("Placeholder", f"{self._scope}/{name}", ())
+        node = self._add("Placeholder", self._full_name(name), ())
         node.attr["dtype"].type = _DT_BOOL
         node.attr["shape"].shape.unknown_rank = True
         return str(node.name)
@@ -100,7 +117,7 @@ class GraphWriter:
         node : str
             Full name.
         """
-        return self._const(f"{self._scope}/{name}", np.asarray(values, dtype))
+        return self._const(self._full_name(name), np.asarray(values, dtype))
 
     def op(self, op: str, name: str, inputs: Sequence[str], **attributes: Attribute) -> str:
         """Add a node.
@@ -113,17 +130,18 @@ class GraphWriter:
             In the scope.
         inputs : sequence of str
             Full names.
-        **attributes : bool, int, float, bytes, str or list of int
-            By name; a str is a type.
+        **attributes : bool, int, float, bytes, str, list of int or None
+            By name; a str is a type. ``T`` is float32 unless it is given; None leaves it out.
 
         Returns
         -------
         node : str
             Full name.
         """
-        node = self._add(op, f"{self._scope}/{name}", inputs)
+        node = self._add(op, self._full_name(name), inputs)
         for key, value in ({"T": "float32"} | attributes).items():
-            _set_attribute(node, key, value)
+            if value is not None:
+                _set_attribute(node, key, value)
         return str(node.name)
 
     def variable(self, name: str, values: Float32) -> str:
@@ -146,6 +164,9 @@ class GraphWriter:
         node.attr["_class"].list.s.append(f"loc:@{name}".encode())
         return str(node.name)
 
+    def _full_name(self, name: str) -> str:
+        return f"{self._scope}/{name}" if self._scope else name
+
     def _const(self, name: str, values: NDArray[np.generic]) -> str:
         node = self._add("Const", name, ())
         node.attr["dtype"].type = _TYPES[values.dtype.name]
@@ -157,7 +178,8 @@ class GraphWriter:
             # As TensorFlow does; OpenVINO 2026.4 misreads a single value in `tensor_content`.
             getattr(tensor, _VALUE_FIELDS[values.dtype.name]).append(values.item())
         else:
-            tensor.tensor_content = values.astype(values.dtype.newbyteorder("<")).tobytes()
+            little_endian = values.astype(values.dtype.newbyteorder("<"), copy=False)
+            tensor.tensor_content = little_endian.tobytes()
         return name
 
     def _add(self, op: str, name: str, inputs: Sequence[str]) -> NodeDef:
@@ -180,3 +202,26 @@ def _set_attribute(node: NodeDef, key: str, value: Attribute) -> None:
         case list():
             attribute.list.SetInParent()  # an empty list is a list too
             attribute.list.i.extend(value)
+
+
+def numbered(name: str, index: int) -> str:
+    """Name the layers of one kind as TensorFlow does: the first has no number.
+
+    Parameters
+    ----------
+    name : str
+        Of the kind.
+    index : int >= 0
+        Of the layer.
+
+    Returns
+    -------
+    numbered : str
+        Name of the layer.
+
+    Examples
+    --------
+    >>> numbered("conv2d", 0), numbered("conv2d", 5)
+    ('conv2d', 'conv2d_5')
+    """
+    return f"{name}_{index}" if index else name

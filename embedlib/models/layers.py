@@ -7,11 +7,20 @@ has the nodes of the published files. Images are batch x rows x columns x channe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
-from embedlib.models.graph_writer import GraphWriter
+from embedlib.models.graph_writer import Attribute, GraphWriter
+from embedlib.models.random_weights import he_uniform, uniform
+from embedlib.models.shaping import length, pack
 from embedlib.records import Float32
+
+WeightNames = tuple[str, str]
+KERNEL_AND_BIAS: WeightNames = ("kernel", "bias")
+"""Names of a layer's weights in Keras and ``tf.layers``."""
+WEIGHTS_AND_BIASES: WeightNames = ("weights", "biases")
+"""Names of a layer's weights in TF-Slim."""
 
 # Defaults of tf.layers.batch_normalization (TensorFlow 1.15).
 BATCH_NORM_EPSILON = 1e-3
@@ -36,8 +45,19 @@ class Layers:
         self._writer = writer
         self._rng = rng
 
-    def conv2d(self, image: str, *, name: str, kernel: Sequence[int], padding: str) -> str:
-        """Add a convolution of stride 1 with bias and ReLU.
+    def conv2d(
+        self,
+        image: str,
+        *,
+        name: str,
+        kernel: Sequence[int],
+        padding: str = "SAME",
+        strides: Sequence[int] = (1, 1),
+        dilations: Sequence[int] = (1, 1),
+        activation: str | None = "Relu",
+        weight_names: WeightNames = KERNEL_AND_BIAS,
+    ) -> str:
+        """Add a convolution with bias and activation.
 
         Parameters
         ----------
@@ -47,34 +67,85 @@ class Layers:
             Of the layer.
         kernel : sequence of int
             Rows, columns, channels in, channels out.
-        padding : {'VALID', 'SAME'}
+        padding : {'SAME', 'VALID'}
             What happens at the edges.
+        strides, dilations : sequence of int
+            Rows and columns.
+        activation : {'Relu', 'Elu', 'Sigmoid'} or None
+            What follows; None leaves it linear.
+        weight_names : (str, str)
+            Of kernel and bias inside of the layer.
 
         Returns
         -------
         node : str
-            Full name of the ReLU.
+            Full name of the activation, or of the biased convolution.
         """
-        weights = self._writer.variable(f"{name}/kernel", self._he_uniform(kernel))
-        bias = self._writer.variable(f"{name}/bias", self._around(0.0, kernel[-1]))
-        self._writer.const(f"{name}/dilation_rate", [1, 1])
+        kernel_name, bias_name = weight_names
+        weights = self._writer.variable(f"{name}/{kernel_name}", he_uniform(self._rng, kernel))
+        bias = self._writer.variable(f"{name}/{bias_name}", self._around(0.0, kernel[-1]))
+        self._writer.const(f"{name}/dilation_rate", list(dilations))
         convolved = self._writer.op(
-            "Conv2D",
-            f"{name}/Conv2D",
-            [image, weights],
-            strides=[1, 1, 1, 1],
-            dilations=[1, 1, 1, 1],
-            explicit_paddings=[],
-            padding=padding.encode(),
-            data_format=b"NHWC",
-            use_cudnn_on_gpu=True,
+            "Conv2D", f"{name}/Conv2D", [image, weights], **_sliding(padding, strides, dilations)
         )
-        biased = self._writer.op(
-            "BiasAdd", f"{name}/BiasAdd", [convolved, bias], data_format=b"NHWC"
-        )
-        return self._writer.op("Relu", f"{name}/Relu", [biased])
+        return self._biased(convolved, bias, name=name, activation=activation)
 
-    def dense(self, tensor: str, *, name: str, n_in: int, n_out: int) -> str:
+    def conv2d_transpose(
+        self,
+        image: str,
+        *,
+        name: str,
+        kernel: Sequence[int],
+        strides: Sequence[int],
+        rows_columns: Sequence[int],
+    ) -> str:
+        """Add a transposed convolution, which makes an image larger, with bias.
+
+        Parameters
+        ----------
+        image : str
+            Input node.
+        name : str
+            Of the layer.
+        kernel : sequence of int
+            Rows, columns, channels out, channels in.
+        strides : sequence of int
+            Rows and columns.
+        rows_columns : sequence of int
+            Size of the result.
+
+        Returns
+        -------
+        node : str
+            Full name of the biased image.
+        """
+        *size, n_out, n_in = kernel
+        # Of the taps of a kernel, one in rows x columns of the stride meets a pixel.
+        fan_in = n_in * prod(size) / prod(strides)
+        weights = self._writer.variable(
+            f"{name}/kernel", he_uniform(self._rng, kernel, fan_in=fan_in)
+        )
+        bias = self._writer.variable(f"{name}/bias", self._around(0.0, n_out))
+        lengths = [*rows_columns, n_out]
+        target = [self._writer.const(f"{name}/stack/{i}", n) for i, n in enumerate(lengths, 1)]
+        batch = length(self._writer, image, name=name, axis=0)
+        enlarged = self._writer.op(
+            "Conv2DBackpropInput",
+            f"{name}/conv2d_transpose",
+            [pack(self._writer, [batch, *target], name=f"{name}/stack"), weights, image],
+            **_sliding("SAME", strides, (1, 1)),
+        )
+        return self._biased(enlarged, bias, name=name, activation=None)
+
+    def dense(
+        self,
+        tensor: str,
+        *,
+        name: str,
+        n_in: int,
+        n_out: int,
+        weight_names: WeightNames = KERNEL_AND_BIAS,
+    ) -> str:
         """Add a dense layer without activation.
 
         Parameters
@@ -85,20 +156,33 @@ class Layers:
             Of the layer.
         n_in, n_out : int > 0
             Lengths of input and output.
+        weight_names : (str, str)
+            Of kernel and bias inside of the layer.
 
         Returns
         -------
         node : str
             Full name of the biased product.
         """
-        weights = self._writer.variable(f"{name}/kernel", self._he_uniform((n_in, n_out)))
-        bias = self._writer.variable(f"{name}/bias", self._around(0.0, n_out))
+        kernel_name, bias_name = weight_names
+        weights = self._writer.variable(
+            f"{name}/{kernel_name}", he_uniform(self._rng, (n_in, n_out))
+        )
+        bias = self._writer.variable(f"{name}/{bias_name}", self._around(0.0, n_out))
         product = self._writer.op(
             "MatMul", f"{name}/MatMul", [tensor, weights], transpose_a=False, transpose_b=False
         )
-        return self._writer.op("BiasAdd", f"{name}/BiasAdd", [product, bias], data_format=b"NHWC")
+        return self._biased(product, bias, name=name, activation=None)
 
-    def batch_norm(self, image: str, *, name: str, n_channels: int) -> str:
+    def batch_norm(
+        self,
+        image: str,
+        *,
+        name: str,
+        n_channels: int,
+        mean: float = 0.0,
+        variance: float = 1.0,
+    ) -> str:
         """Add the batch norm of an image, as one op.
 
         Parameters
@@ -109,17 +193,19 @@ class Layers:
             Of the layer.
         n_channels : int > 0
             Channels of the image.
+        mean, variance : float
+            About what it expects of the image.
 
         Returns
         -------
         node : str
             Full name of the normalised image.
         """
-        inputs = [image, *self._batch_norm_variables(name, n_channels)]
+        variables = self._batch_norm_variables(name, n_channels, mean=mean, variance=variance)
         normal = self._writer.op(
             "FusedBatchNorm",
             f"{name}/FusedBatchNorm",
-            inputs,
+            [image, *variables],
             epsilon=BATCH_NORM_EPSILON,
             data_format=b"NHWC",
             is_training=False,
@@ -156,9 +242,15 @@ class Layers:
         return self._writer.op("Add", f"{inner}/add_1", [scaled, shift])
 
     def max_pool(
-        self, image: str, *, name: str, size: Sequence[int], strides: Sequence[int]
+        self,
+        image: str,
+        *,
+        name: str,
+        size: Sequence[int],
+        strides: Sequence[int],
+        padding: str = "VALID",
     ) -> str:
-        """Add a pooling by maximum, without padding.
+        """Add a pooling by maximum.
 
         Parameters
         ----------
@@ -168,6 +260,8 @@ class Layers:
             Of the layer.
         size, strides : sequence of int
             Rows and columns.
+        padding : {'VALID', 'SAME'}
+            What happens at the edges.
 
         Returns
         -------
@@ -180,97 +274,37 @@ class Layers:
             [image],
             ksize=[1, *size, 1],
             strides=[1, *strides, 1],
-            padding=b"VALID",
+            padding=padding.encode(),
             data_format=b"NHWC",
         )
 
-    def expand_dims(self, tensor: str, *, name: str, axis: int) -> str:
-        """Add an axis of length 1.
-
-        Parameters
-        ----------
-        tensor : str
-            Input node.
-        name : str
-            Of the node.
-        axis : int >= 0
-            Where the new axis is.
-
-        Returns
-        -------
-        node : str
-            Full name.
-        """
-        dim = self._writer.const(f"{name}/dim", axis)
-        return self._writer.op("ExpandDims", name, [tensor, dim], Tdim="int32")
-
-    def concat(self, tensors: Sequence[str], *, name: str, axis: int) -> str:
-        """Join tensors along an axis.
-
-        Parameters
-        ----------
-        tensors : sequence of str
-            Input nodes.
-        name : str
-            Of the node.
-        axis : int >= 0
-            Along which to join.
-
-        Returns
-        -------
-        node : str
-            Full name.
-        """
-        along = self._writer.const(f"{name}/axis", axis)
-        return self._writer.op("ConcatV2", name, [*tensors, along], N=len(tensors), Tidx="int32")
-
-    def flatten(self, tensor: str, *, name: str) -> str:
-        """Flatten all axes but the batch, with the nodes of ``tf.layers.flatten``.
-
-        Parameters
-        ----------
-        tensor : str
-            Input node.
-        name : str
-            Of the layer.
-
-        Returns
-        -------
-        node : str
-            Full name of the reshaped tensor, batch x values.
-        """
-        shape = self._writer.op("Shape", f"{name}/Shape", [tensor], out_type="int32")
-        bounds = zip(("stack", "stack_1", "stack_2"), ([0], [1], [1]), strict=True)
-        slicing = [self._writer.const(f"{name}/strided_slice/{bound}", at) for bound, at in bounds]
-        masks = dict.fromkeys(("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask"), 0)
-        batch = self._writer.op(
-            "StridedSlice",
-            f"{name}/strided_slice",
-            [shape, *slicing],
-            T="int32",
-            Index="int32",
-            shrink_axis_mask=1,
-            **masks,
+    def _biased(self, tensor: str, bias: str, *, name: str, activation: str | None) -> str:
+        biased = self._writer.op("BiasAdd", f"{name}/BiasAdd", [tensor, bias], data_format=b"NHWC")
+        return (
+            self._writer.op(activation, f"{name}/{activation}", [biased]) if activation else biased
         )
-        rest = self._writer.const(f"{name}/Reshape/shape/1", -1)
-        target = self._writer.op(
-            "Pack", f"{name}/Reshape/shape", [batch, rest], T="int32", N=2, axis=0
-        )
-        return self._writer.op("Reshape", f"{name}/Reshape", [tensor, target], Tshape="int32")
 
-    def _batch_norm_variables(self, name: str, n_channels: int) -> list[str]:
-        around = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
+    def _batch_norm_variables(
+        self, name: str, n_channels: int, *, mean: float = 0.0, variance: float = 1.0
+    ) -> list[str]:
+        around = {"gamma": 1.0, "beta": 0.0, "moving_mean": mean, "moving_variance": variance}
         return [
             self._writer.variable(f"{name}/{part}", self._around(centre, n_channels))
             for part, centre in around.items()
         ]
 
-    def _he_uniform(self, shape: Sequence[int]) -> Float32:
-        # K. He et al., 2015, arXiv:1502.01852: variance 2 / fan_in keeps activations in size.
-        limit = np.sqrt(6.0 / np.prod(shape[:-1]))
-        weights: Float32 = (2.0 * self._rng.random(tuple(shape)) - 1.0) * limit
-        return weights.astype(np.float32)
-
     def _around(self, centre: float, n_values: int) -> Float32:
-        offset = _OFFSET * (2.0 * self._rng.random(n_values) - 1.0)
-        return (centre + offset).astype(np.float32)
+        return uniform(self._rng, n_values, centre=centre, half_width=_OFFSET)
+
+
+def _sliding(
+    padding: str, strides: Sequence[int], dilations: Sequence[int]
+) -> dict[str, Attribute]:
+    return {
+        "strides": [1, *strides, 1],
+        "dilations": [1, *dilations, 1],
+        "explicit_paddings": [],
+        "padding": padding.encode(),
+        "data_format": b"NHWC",
+        "use_cudnn_on_gpu": True,
+    }

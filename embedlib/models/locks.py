@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,12 +33,8 @@ def read_weights(path: Path) -> bytes:
     ModelError
         If it cannot be read.
     """
-    if not path.exists():
-        raise WeightsMissingError(f"there is no file {path}", fix="check the path")
-    try:
+    with _refusals(path):
         return path.read_bytes()
-    except OSError as exc:
-        raise ModelError(f"{path} cannot be read: {exc.strerror}", fix="check the path") from exc
 
 
 def checked_sha256(path: Path, *, expected: str | None) -> str:
@@ -59,6 +56,10 @@ def checked_sha256(path: Path, *, expected: str | None) -> str:
     ------
     HashMismatchError
         If it differs; the message names both.
+    WeightsMissingError
+        If there is no such file.
+    ModelError
+        If it cannot be read.
     """
     sha256 = file_sha256(path)
     require_sha256(sha256, expected=expected, origin=str(path))
@@ -77,8 +78,15 @@ def file_sha256(path: Path) -> str:
     -------
     sha256 : str
         Hex digest of its bytes.
+
+    Raises
+    ------
+    WeightsMissingError
+        If there is no such file.
+    ModelError
+        If it cannot be read.
     """
-    with path.open("rb") as file:
+    with _refusals(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -112,18 +120,33 @@ def write_atomically(path: Path, data: bytes) -> None:
             temporary.unlink()
 
 
-def write_lock(path: Path, *, sha256: str, source: str) -> None:
-    """Keep the hash of a weight file, so that another file of its name is noticed.
+def keep_weights(
+    path: Path, data: bytes, *, sha256: str, source: str, metadata: bytes | None = None
+) -> None:
+    """Write a weight file and lock its hash, so that another file of its name is noticed.
 
     Parameters
     ----------
     path : Path
-        The weight file.
+        Its name in the cache.
+    data : bytes
+        Its content.
     sha256 : str
-        Hex digest of its bytes.
+        Hex digest of `data`.
     source : str
         Where it came from, for people.
+    metadata : bytes or None
+        Content of the ``.json`` file beside it; None where there is none.
+
+    Raises
+    ------
+    ModelError
+        If the folder cannot be written to.
     """
+    # The lock comes last: without one, whoever brings the file begins again.
+    if metadata is not None:
+        write_atomically(path.with_suffix(".json"), metadata)
+    write_atomically(path, data)
     lock = {"file": path.name, "sha256": sha256, "source": source}
     write_atomically(_lock_path(path), f"{json.dumps(lock, indent=2)}\n".encode())
 
@@ -181,6 +204,17 @@ def require_sha256(sha256: str, *, expected: str | None, origin: str) -> None:
         )
 
 
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Say in one line why a file cannot be read."""
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise WeightsMissingError(f"there is no file {path}", fix="check the path") from exc
+    except OSError as exc:
+        raise ModelError(f"{path} cannot be read: {exc.strerror}", fix="check the path") from exc
+
+
 def _write_durably(path: Path, data: bytes) -> None:
     with path.open("xb") as file:
         file.write(data)
@@ -189,4 +223,6 @@ def _write_durably(path: Path, data: bytes) -> None:
 
 
 def _lock_path(path: Path) -> Path:
-    return path.with_suffix(".lock.json")
+    """Name the lock; ``x.pb`` and ``x.onnx`` have one each."""
+    kind = "" if path.suffix == ".pb" else path.suffix
+    return path.with_suffix(f"{kind}.lock.json")

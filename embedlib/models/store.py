@@ -2,39 +2,40 @@
 
 A file is searched for in this order: the path that the caller gives, the folders of
 ``EMBEDLIB_MODELS``, the cache (``EMBEDLIB_CACHE``, else ``~/.cache/embedlib``). Untrained models
-are built into the cache when they are first wanted.
+are built into the cache when they are first wanted. Who prefers ONNX gets the ``.onnx`` file of the
+same stem where one lies in any of these folders, else the ``.pb``.
 
 A file is held against the sha256 in its spec or, where none is known, against the one that was
-locked when the user brought it into the cache. A lock is a small JSON file beside the weights;
-everything is written under a temporary name and renamed, so that two processes may do the same.
+locked when the user brought it into the cache, and against the metadata of the authors, where they
+lie beside it. A lock is a small JSON file beside the weights; everything is written under a
+temporary name and renamed, so that two processes may do the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from tensorboardX.proto.graph_pb2 import GraphDef
 
 from embedlib.errors import ConfigError, ModelError, WeightsMissingError
 from embedlib.models.builder import BUILDER_VERSION, build_untrained
-from embedlib.models.graph import list_nodes, parse_graph
+from embedlib.models.graph import parse_graph
 from embedlib.models.locks import (
     checked_sha256,
-    file_sha256,
+    keep_weights,
     locked_sha256,
     read_weights,
     require_sha256,
-    write_atomically,
-    write_lock,
 )
-from embedlib.models.registry import model_spec, model_specs
-from embedlib.models.spec import UNTRAINED_PREFIX, ModelSpec
+from embedlib.models.metadata import check_metadata, metadata_path, read_metadata
+from embedlib.models.nodes import SpecNodes, check_nodes, named_nodes, resolve_spec
+from embedlib.models.spec import UNTRAINED_PREFIX, ModelSpec, Output
 
 FOLDERS_VARIABLE = "EMBEDLIB_MODELS"
 CACHE_VARIABLE = "EMBEDLIB_CACHE"
+
+ONNX_SUFFIX = ".onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,35 +50,17 @@ class WeightFile:
         Hex digest of its bytes.
     untrained : bool
         Whether its weights are random.
+    input_node : str
+        Tensor that takes the patches, by its name in the file.
+    outputs : tuple of Output
+        Those of the spec, with the names of their nodes in the file.
     """
 
     path: Path
     sha256: str
     untrained: bool
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedFile:
-    """A file of the cache, held against what is known of it.
-
-    Attributes
-    ----------
-    path : Path
-        Where it is.
-    sha256 : str
-        Hex digest of its bytes.
-    expected : str or None
-        What it should be; None where nothing is known.
-    """
-
-    path: Path
-    sha256: str
-    expected: str | None
-
-    @property
-    def is_good(self) -> bool:
-        """Whether the file is what it should be, as far as that is known."""
-        return self.expected in (None, self.sha256)
+    input_node: str
+    outputs: tuple[Output, ...]
 
 
 def cache_folder() -> Path:
@@ -103,8 +86,12 @@ def weights_folder() -> Path:
     return cache_folder() / "models"
 
 
-def locate(spec: ModelSpec, *, path: Path | None = None, seed: int = 0) -> WeightFile:
-    """Find the weights of a model and check them: hash, ops, and nodes.
+def locate(
+    spec: ModelSpec, *, path: Path | None = None, prefer_onnx: bool = False, seed: int = 0
+) -> WeightFile:
+    """Find the weights of a model and check them: hash, ops, nodes, metadata.
+
+    The nodes of an ``.onnx`` file are left to the engine that reads it.
 
     Parameters
     ----------
@@ -112,6 +99,8 @@ def locate(spec: ModelSpec, *, path: Path | None = None, seed: int = 0) -> Weigh
         The model.
     path : Path or None
         The file to take; None to search for it.
+    prefer_onnx : bool
+        Whether to take an ``.onnx`` file where there is one.
     seed : int >= 0
         Of an untrained model.
 
@@ -127,7 +116,8 @@ def locate(spec: ModelSpec, *, path: Path | None = None, seed: int = 0) -> Weigh
     HashMismatchError
         If the file is not the one that is pinned or locked.
     ModelError
-        If the file is no harmless graph, or lacks the nodes of the model.
+        If the file is no harmless graph, lacks the nodes of the model, or its metadata say
+        otherwise.
     ConfigError
         If a file is given for an untrained model.
     """
@@ -138,10 +128,15 @@ def locate(spec: ModelSpec, *, path: Path | None = None, seed: int = 0) -> Weigh
                 fix=f"name the model {spec.base_name}",
             )
         return build(spec, seed=seed)
-    found = path if path is not None else _search(spec)
+    found = path if path is not None else find_weights(spec, prefer_onnx=prefer_onnx)
     if found is None:
         raise _missing(spec)
-    return WeightFile(found, check_weights(spec, read_weights(found), origin=str(found)), False)
+    sha256, nodes = _checked(spec, found)
+    metadata = read_metadata(found)
+    if metadata is not None:
+        resolved = replace(spec, outputs=nodes.outputs)
+        check_metadata(resolved, metadata, origin=str(metadata_path(found)))
+    return WeightFile(found, sha256, False, nodes.input_node, nodes.outputs)
 
 
 def build(spec: ModelSpec, *, seed: int = 0) -> WeightFile:
@@ -164,91 +159,119 @@ def build(spec: ModelSpec, *, seed: int = 0) -> WeightFile:
     HashMismatchError
         If the file in the cache is not the one that was built.
     ConfigError
-        If the seed is negative.
+        If the seed is negative, or nothing here can write the graph of the model.
     """
-    name = f"{UNTRAINED_PREFIX}{spec.base_name}.v{BUILDER_VERSION}.seed{seed}.pb"
-    path = weights_folder() / name
+    spec = spec if spec.untrained else spec.as_untrained()
+    path = weights_folder() / f"{spec.name}.v{BUILDER_VERSION}.seed{seed}.pb"
     locked = locked_sha256(path)
     if not path.is_file() or locked is None:
         graph = build_untrained(spec, seed=seed)
         locked = hashlib.sha256(graph).hexdigest()
-        write_atomically(path, graph)
-        write_lock(path, sha256=locked, source=f"embedlib models build, seed {seed}")
-    return WeightFile(path, checked_sha256(path, expected=locked), True)
+        keep_weights(path, graph, sha256=locked, source=f"embedlib models build, seed {seed}")
+    sha256 = checked_sha256(path, expected=locked)
+    nodes = named_nodes(spec) or resolve_spec(
+        spec, parse_graph(read_weights(path), origin=str(path))
+    )
+    return WeightFile(path, sha256, True, nodes.input_node, nodes.outputs)
 
 
-def add(file: Path, *, name: str) -> WeightFile:
-    """Copy a file of the user's into the cache and lock its hash.
+def weights_name(spec: ModelSpec, *, onnx: bool = False) -> str:
+    """Name the weight file of a model.
 
     Parameters
     ----------
-    file : Path
-        A frozen TensorFlow graph.
-    name : str
-        Name of the model that it is.
+    spec : ModelSpec
+        The model.
+    onnx : bool
+        Whether its ``.onnx`` file is meant.
 
     Returns
     -------
-    weights : WeightFile
-        In the cache.
-
-    Raises
-    ------
-    WeightsMissingError
-        If there is no such file.
-    HashMismatchError
-        If the model's hash is known, or another file was locked, and the file differs.
-    ModelError
-        If the file is no harmless graph, or lacks the nodes of the model.
-    ConfigError
-        If there is no such model, or it is an untrained one.
+    file_name : str
+        The same in every folder.
     """
-    spec = model_spec(name)
-    if spec.untrained:
-        raise ConfigError(
-            f"{name} has random weights, so {file} cannot be its file",
-            fix=f"use --as {spec.base_name}",
-        )
-    data = read_weights(file)
-    sha256 = check_weights(spec, data, origin=str(file))
-    path = weights_folder() / spec.weights.file_name
-    write_atomically(path, data)
-    write_lock(path, sha256=sha256, source=str(file.resolve()))
-    return WeightFile(path, sha256, False)
+    name = Path(spec.weights.file_name)
+    return str(name.with_suffix(ONNX_SUFFIX)) if onnx else str(name)
 
 
-def verify() -> tuple[VerifiedFile, ...]:
-    """Hash every weight file of the cache again.
+def find_weights(spec: ModelSpec, *, prefer_onnx: bool = False) -> Path | None:
+    """Search for the weights of a model, without looking into them.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    prefer_onnx : bool
+        Whether to take an ``.onnx`` file where there is one. A model with a tensor that has to be
+        found in the graph takes none.
 
     Returns
     -------
-    files : tuple of VerifiedFile
-        In the order of their names.
+    path : Path or None
+        None where no folder has the file.
     """
-    pinned = {spec.weights.file_name: spec.weights.sha256 for spec in model_specs()}
-    return tuple(
-        VerifiedFile(path, file_sha256(path), pinned.get(path.name) or locked_sha256(path))
-        for path in sorted(weights_folder().glob("[!.]*.pb"))
-    )
+    if prefer_onnx and named_nodes(spec) is not None:
+        found = find_file(weights_name(spec, onnx=True))
+        if found is not None:
+            return found
+    return find_file(weights_name(spec))
 
 
-def expected_sha256(spec: ModelSpec) -> str | None:
+def find_file(file_name: str) -> Path | None:
+    """Search the folders of ``EMBEDLIB_MODELS`` and the cache for a file.
+
+    Parameters
+    ----------
+    file_name : str
+        Its name.
+
+    Returns
+    -------
+    path : Path or None
+        Of the first folder that has it.
+    """
+    folders = os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)
+    candidates = [Path(folder).expanduser() for folder in folders if folder]
+    paths = (folder / file_name for folder in (*candidates, weights_folder()))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def is_onnx(path: Path) -> bool:
+    """Tell an ONNX file from a TensorFlow graph.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which is not opened.
+
+    Returns
+    -------
+    onnx : bool
+        By its suffix.
+    """
+    return path.suffix.lower() == ONNX_SUFFIX
+
+
+def expected_sha256(spec: ModelSpec, *, onnx: bool = False) -> str | None:
     """Give the hash that the weights of a model must have.
 
     Parameters
     ----------
     spec : ModelSpec
         The model.
+    onnx : bool
+        Whether of its ``.onnx`` file.
 
     Returns
     -------
     sha256 : str or None
         From the spec, else from the lock in the cache; None where neither is there.
     """
-    return spec.weights.sha256 or locked_sha256(weights_folder() / spec.weights.file_name)
+    pinned = spec.weights.onnx_sha256 if onnx else spec.weights.sha256
+    return pinned or locked_sha256(weights_folder() / weights_name(spec, onnx=onnx))
 
 
-def check_weights(spec: ModelSpec, data: bytes, *, origin: str) -> str:
+def check_weights(spec: ModelSpec, data: bytes, *, origin: str) -> tuple[str, SpecNodes]:
     """Check that bytes are the weights of a model.
 
     Parameters
@@ -264,6 +287,8 @@ def check_weights(spec: ModelSpec, data: bytes, *, origin: str) -> str:
     -------
     sha256 : str
         Hex digest of the bytes.
+    nodes : SpecNodes
+        The tensors of the spec, by their names in the file.
 
     Raises
     ------
@@ -276,47 +301,35 @@ def check_weights(spec: ModelSpec, data: bytes, *, origin: str) -> str:
     """
     sha256 = hashlib.sha256(data).hexdigest()
     require_sha256(sha256, expected=expected_sha256(spec), origin=origin)
-    _require_nodes(spec, parse_graph(data, origin=origin), origin=origin)
-    return sha256
+    graph = parse_graph(data, origin=origin)
+    del data  # 289 MB of VGGish; the graph holds a copy
+    return sha256, check_nodes(spec, graph, origin=origin)
 
 
-def _require_nodes(spec: ModelSpec, graph: GraphDef, *, origin: str) -> None:
-    shapes = {node.name: node.shape for node in list_nodes(graph)}
-    for node in (spec.input_node, *(node for _, node in spec.outputs)):
-        if node not in shapes:
-            raise ModelError(
-                f"{origin} is not {spec.name}: it has no node {node!r}",
-                fix=f"see `embedlib models nodes` and `embedlib models info {spec.name}`",
-            )
-    # A model without activations lists one output.
-    for (_, node), n_values in zip(spec.outputs, (spec.n_dims, spec.n_activations), strict=False):
-        shape = shapes[node]
-        if shape is not None and shape[-1:] not in ((None,), (n_values,)):
-            raise ModelError(
-                f"{origin} is not {spec.name}: node {node!r} has the shape {shape}, "
-                f"not {n_values} values per patch",
-                fix=f"see `embedlib models info {spec.name}`",
-            )
-
-
-def _search(spec: ModelSpec) -> Path | None:
-    folders = os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)
-    candidates = [Path(folder).expanduser() for folder in folders if folder]
-    for folder in (*candidates, weights_folder()):
-        path = folder / spec.weights.file_name
-        if path.is_file():
-            return path
-    return None
+def _checked(spec: ModelSpec, path: Path) -> tuple[str, SpecNodes]:
+    if not is_onnx(path):
+        return check_weights(spec, read_weights(path), origin=str(path))
+    nodes = named_nodes(spec)
+    if nodes is None:
+        raise ModelError(
+            f"{path} is ONNX, in which the tensors of {spec.name} cannot be found by their place",
+            fix=f"give {spec.weights.file_name}, which every engine takes",
+        )
+    return checked_sha256(path, expected=expected_sha256(spec, onnx=True)), nodes
 
 
 def _missing(spec: ModelSpec) -> WeightsMissingError:
-    bring = (
+    ways = [
         f"fetch them with `embedlib models pull {spec.name}`"
         if spec.weights.urls
         else f"bring your own with `embedlib models add FILE --as {spec.name}`"
-    )
+    ]
+    if spec.write_graph is not None:
+        ways.append(
+            f"take {UNTRAINED_PREFIX}{spec.name}, a stand-in with random weights that "
+            f"`embedlib models build {spec.name}` makes"
+        )
     return WeightsMissingError(
         f"the weights of {spec.name} are neither in {FOLDERS_VARIABLE} nor in {weights_folder()}",
-        fix=f"{bring}, or take {UNTRAINED_PREFIX}{spec.name}, a stand-in with random weights that "
-        f"`embedlib models build {spec.name}` makes",
+        fix=", or ".join(ways),
     )

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from embedlib.models.store import cache_folder
-from embedlib.records import FeatureChunk, PartResult, Shard
+from embedlib.records import DecodeStats, FeatureChunk, PartResult, Shard
+from embedlib.run.calibrate import measure_cost
 from embedlib.run.cores import CoreLease
 from embedlib.run.decoding import decode_shard
 from embedlib.run.job import DecodeJob, ModelJob
-from embedlib.run.worker import ModelWorker, materialise
+from embedlib.run.model import graph_file
+from embedlib.run.worker import ModelWorker
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,54 +26,76 @@ class ChunkHeader:
 class DecodeActor:
     """A decode worker: one shard at a time, as a stream of headers and chunks in turn."""
 
-    def __init__(self, job: DecodeJob) -> None:
-        self._job = job
+    def __init__(self) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
     def load(self) -> None:
         """Answer when ready."""
 
-    def decode(self, shard: Shard) -> Iterator[ChunkHeader | FeatureChunk]:
+    def decode(
+        self, shard: Shard, job: DecodeJob
+    ) -> Iterator[ChunkHeader | FeatureChunk | DecodeStats]:
         """Decode a shard.
 
         Parameters
         ----------
         shard : Shard
             What to decode.
+        job : DecodeJob
+            How.
 
         Yields
         ------
-        item : ChunkHeader or FeatureChunk
-            Each chunk behind its header.
+        item : ChunkHeader, FeatureChunk or DecodeStats
+            Each chunk behind its header; at the end what it all took.
         """
-        for chunk in decode_shard(shard, self._job):
+        chunks = decode_shard(shard, job)
+        while True:
+            try:
+                chunk = next(chunks)
+            except StopIteration as end:
+                yield end.value
+                return
             yield ChunkHeader(chunk.frames.nbytes, chunk.front_end)
             yield chunk
 
 
+class CalibrationActor:
+    """Measures what models cost, one after the other, in a process that is then given up."""
+
+    def __init__(self) -> None:
+        self._lease = CoreLease(1)
+
+    def measure(self, job: ModelJob, graph: bytes | str) -> float:
+        """Measure one model; see `measure_cost`."""
+        self._lease.pin()
+        return measure_cost(job, graph_file(graph, job))
+
+
 class ModelActor:
-    """A model worker, pinned to a core of its own where one is free."""
+    """A model worker, pinned to a core of its own where it has one and one is free."""
 
     def __init__(self, job: ModelJob, n_cores: int) -> None:
         self._job = job
         self._lease = CoreLease(n_cores) if n_cores else None
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        if job.device == "cpu":
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-    def load(self, graph: bytes) -> bool:
+    def load(self, graph: bytes | str) -> bool:
         """Load the model, after the process was bound to its core.
 
         Parameters
         ----------
-        graph : bytes
-            The verified graph.
+        graph : bytes or str
+            The verified graph, or its path on this node.
 
         Returns
         -------
         is_pinned : bool
-            Whether the worker has a core of its own.
+            Whether the worker sits on the core that it was to have.
         """
-        is_pinned = self._lease.pin() if self._lease else False
-        self._worker = ModelWorker(self._job, materialise(graph, folder=cache_folder() / "graphs"))
+        is_pinned = self._lease.pin() if self._lease else True
+        self._worker = ModelWorker(self._job, graph_file(graph, self._job))
         self._worker.warm_up()
         return is_pinned
 
@@ -86,7 +109,7 @@ class ModelActor:
 
     def extract(
         self, attempt_id: str, shard: Shard, file_attempt: str, decode: DecodeJob
-    ) -> PartResult:
+    ) -> tuple[PartResult, DecodeStats]:
         """Take a shard the whole way; see `ModelWorker.extract`."""
         return self._worker.extract(attempt_id, shard, file_attempt, decode)
 

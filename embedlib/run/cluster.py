@@ -81,7 +81,11 @@ def _join(address: str) -> None:
 def _nodes() -> list[Node]:
     rows: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [
-        Node(row["NodeID"], int(row["Resources"].get("CPU", 0)))
+        Node(
+            row["NodeID"],
+            n_cores=int(row["Resources"].get("CPU", 0)),
+            n_gpus=int(row["Resources"].get("GPU", 0)),
+        )
         for row in rows
         if row["Alive"] and row["Resources"].get("CPU", 0) >= 1
     ]

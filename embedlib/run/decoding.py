@@ -6,14 +6,22 @@ frames of it went out before are void.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 
-from embedlib.audio.waveform import MonoStream, as_failure
+from embedlib.audio.waveform import AudioStream, as_failure
 from embedlib.errors import AudioError
 from embedlib.features.front_end import FrontEnd, front_end
-from embedlib.records import DecodedTrack, FeatureChunk, Float32, Segment, Shard, Track
+from embedlib.records import (
+    DecodedTrack,
+    DecodeStats,
+    FeatureChunk,
+    Float32,
+    Segment,
+    Shard,
+    Track,
+)
 from embedlib.run.job import DecodeJob
 
 CHUNK_BYTES = 1 << 20
@@ -105,7 +113,7 @@ class ChunkPacker:
         return chunk
 
 
-def decode_shard(shard: Shard, job: DecodeJob) -> Iterator[FeatureChunk]:
+def decode_shard(shard: Shard, job: DecodeJob) -> Generator[FeatureChunk, None, DecodeStats]:
     """Decode the tracks of a shard, one after the other.
 
     Parameters
@@ -120,36 +128,62 @@ def decode_shard(shard: Shard, job: DecodeJob) -> Iterator[FeatureChunk]:
     chunk : FeatureChunk
         At most ``job.chunk_bytes`` of frames of one front end. Per front end the chunks are in
         order, and each track of the shard ends in exactly one of them.
+
+    Returns
+    -------
+    stats : DecodeStats
+        What it took: the value of the generator.
     """
-    front_ends = [front_end(name) for name in job.front_ends]
-    packers = [ChunkPacker(fe, max_bytes=job.chunk_bytes) for fe in front_ends]
+    decoder = _ShardDecoder(job)
     for index, track in enumerate(shard.tracks):
-        yield from _decode_track(index, track, job, front_ends, packers)
-    for packer in packers:
-        yield from packer.rest()
+        yield from decoder.track(index, track)
+    yield from decoder.rest()
+    return decoder.stats()
 
 
-def _decode_track(
-    index: int,
-    track: Track,
-    job: DecodeJob,
-    front_ends: list[FrontEnd],
-    packers: list[ChunkPacker],
-) -> Iterator[FeatureChunk]:
-    streams = [fe.stream() for fe in front_ends]
-    rates_hz = sorted({fe.sr_hz for fe in front_ends})
-    audio = MonoStream(
-        track, rates_hz=rates_hz, decoder=job.decoder, resampler=job.resampler, limits=job.limits
-    )
-    try:
-        with audio:
-            for blocks in audio:
-                for fe, stream, packer in zip(front_ends, streams, packers, strict=True):
-                    yield from packer.add(index, stream.push(blocks[fe.sr_hz]))
-        for stream, packer in zip(streams, packers, strict=True):
+class _ShardDecoder:
+    """The front ends of a run, their packers, and what they have done."""
+
+    def __init__(self, job: DecodeJob) -> None:
+        self._job = job
+        self._front_ends = [front_end(name) for name in job.front_ends]
+        self._packers = [ChunkPacker(fe, max_bytes=job.chunk_bytes) for fe in self._front_ends]
+        self._n_resamplings = 0
+        self._sources_hz: list[int] = []
+
+    def track(self, index: int, track: Track) -> Iterator[FeatureChunk]:
+        job = self._job
+        signals = [fe.signal for fe in self._front_ends]
+        audio = AudioStream(
+            track, signals=signals, decoder=job.decoder, resampler=job.resampler, limits=job.limits
+        )
+        try:
+            with audio:
+                yield from self._frames(index, audio)
+            decoded = audio.decoded(index)
+        except AudioError as exc:
+            decoded = as_failure(audio.decoded(index), exc)
+        for packer in self._packers:
+            packer.end(decoded)
+        self._n_resamplings += audio.n_resamplings
+        if decoded.sr_hz:
+            self._sources_hz.append(decoded.sr_hz)
+
+    def _frames(self, index: int, audio: AudioStream) -> Iterator[FeatureChunk]:
+        streams = [fe.stream() for fe in self._front_ends]
+        for blocks in audio:
+            for fe, stream, packer in zip(self._front_ends, streams, self._packers, strict=True):
+                yield from packer.add(index, stream.push(blocks[fe.signal]))
+        for stream, packer in zip(streams, self._packers, strict=True):
             yield from packer.add(index, stream.flush())
-        decoded = audio.decoded(index)
-    except AudioError as exc:
-        decoded = as_failure(audio.decoded(index), exc)
-    for packer in packers:
-        packer.end(decoded)
+
+    def rest(self) -> Iterator[FeatureChunk]:
+        for packer in self._packers:
+            yield from packer.rest()
+
+    def stats(self) -> DecodeStats:
+        passes = (
+            (fe.name, len(self._sources_hz), sum(sr_hz != fe.sr_hz for sr_hz in self._sources_hz))
+            for fe in self._front_ends
+        )
+        return DecodeStats(len(self._sources_hz), self._n_resamplings, tuple(passes))

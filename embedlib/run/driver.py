@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -43,11 +43,11 @@ class RunPlan:
     models : mapping of str to tuple of str
         Models that still need each shard.
     jobs : mapping of str to ModelJob
-        The models of the run.
+        The models that something is left to do for.
     graphs : mapping of str to Path
         Verified graph file of each model, on the driver's node.
     decode : DecodeJob
-        How audio becomes frames.
+        How audio becomes frames, for all models of the run.
     budget_bytes : int
         Limit for chunks in flight.
     """
@@ -75,6 +75,22 @@ class RunPlan:
             budget_bytes=self.budget_bytes,
             chunk_bytes=CHUNK_BYTES,
         )
+
+    def decode_job(self, models: Iterable[str]) -> DecodeJob:
+        """Say how audio becomes frames for some of the models, so that no other front end runs.
+
+        Parameters
+        ----------
+        models : iterable of str
+            Those that a shard is decoded for.
+
+        Returns
+        -------
+        job : DecodeJob
+            With their front ends.
+        """
+        names = dict.fromkeys(self.jobs[model].front_end for model in models)
+        return replace(self.decode, front_ends=tuple(names))
 
     def file_attempt(self, attempt_id: str) -> str:
         """Name an attempt so that no other run can name one alike.

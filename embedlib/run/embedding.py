@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from embedlib.engines.engine import Engine
+from embedlib.audio.resample import resampled_length
 from embedlib.errors import AudioError, EngineError, NonfiniteError, TooShortAudioError
 from embedlib.features.front_end import front_end
+from embedlib.features.patch_input import patch_input
 from embedlib.features.patches import PatchCutter, patch_starts_ms
 from embedlib.records import (
     KEPT,
@@ -21,14 +22,15 @@ from embedlib.records import (
     TrackRow,
 )
 from embedlib.run.job import ModelJob
+from embedlib.run.model import LoadedModel
 
 
 @dataclass(slots=True)
 class _Collected:
-    """What is known of one track so far."""
+    """What is known of one track so far; `vectors` holds one list per output."""
 
     cutter: PatchCutter
-    embeddings: list[Float32] = field(default_factory=list)
+    vectors: list[list[Float32]] = field(default_factory=list)
     decoded: DecodedTrack | None = None
     is_padded: bool = False
 
@@ -37,22 +39,23 @@ class ShardEmbedder:
     """Cut the frames of a shard into patches, embed them, and collect them by track.
 
     Every call of the engine has the same batch shape, so that an embedding does not depend on
-    its neighbours; the last batch of a shard is filled up with silence.
+    its neighbours; the last batch of a shard is filled up with zeros.
 
     Parameters
     ----------
-    engine : Engine
-        Loaded with ``job.batch_size``.
+    model : LoadedModel
+        Gives the vectors of a batch.
     job : ModelJob
         How frames become rows.
     """
 
-    def __init__(self, engine: Engine, job: ModelJob) -> None:
-        self._engine = engine
+    def __init__(self, model: LoadedModel, job: ModelJob) -> None:
+        self._model = model
         self._job = job
         self._front_end = front_end(job.front_end)
+        self._make_input = patch_input(job.patch_input).make
         self._tracks: dict[int, _Collected] = {}
-        self._batch = np.zeros((job.batch_size, *job.patch_shape), np.float32)
+        self._batch = np.zeros((job.batch_size, *job.input_shape), np.float32)
         self._owners: list[int] = []
 
     def add(self, chunk: FeatureChunk) -> None:
@@ -95,7 +98,9 @@ class ShardEmbedder:
 
     def _collected(self, index: int) -> _Collected:
         if index not in self._tracks:
-            self._tracks[index] = _Collected(PatchCutter(self._job.rule))
+            self._tracks[index] = _Collected(
+                PatchCutter(self._job.rule), [[] for _ in range(self._model.n_outputs)]
+            )
         return self._tracks[index]
 
     def _end(self, decoded: DecodedTrack) -> None:
@@ -107,52 +112,53 @@ class ShardEmbedder:
 
     def _queue(self, index: int, patches: Float32) -> None:
         for patch in patches:
-            self._batch[len(self._owners)] = patch.reshape(self._job.patch_shape)
+            made = self._make_input(patch)
+            self._batch[len(self._owners)] = made.reshape(self._job.input_shape)
             self._owners.append(index)
             if len(self._owners) == len(self._batch):
                 self._run_batch()
 
     def _run_batch(self) -> None:
         self._batch[len(self._owners) :] = 0
-        (outputs,) = self._engine(self._batch)
-        if outputs.shape != (len(self._batch), self._job.n_dims):
-            raise EngineError(
-                f"{self._engine.name} gave {outputs.shape} for node {self._job.output_node!r}, "
-                f"not {(len(self._batch), self._job.n_dims)}",
-                fix="choose a node with one vector per patch",
-            )
-        for index, embedding in zip(self._owners, outputs, strict=False):
-            self._tracks[index].embeddings.append(embedding)
+        for number, vectors in enumerate(self._model(self._batch)):
+            for index, of_patch in zip(self._owners, vectors, strict=False):
+                self._tracks[index].vectors[number].append(of_patch)
         self._owners.clear()
 
     def _row(self, index: int, track: Track) -> TrackRow:
         collected = self._tracks.get(index)
         if collected is None or collected.decoded is None:
             raise EngineError(f"track {track.track_id!r} came without an end", fix="run it again")
-        if collected.decoded.status not in KEPT:
-            return TrackRow(track, collected.decoded)
+        decoded = collected.decoded
+        if decoded.status not in KEPT:
+            return TrackRow(track, decoded)
         try:
-            embeddings = _checked(collected.embeddings, track=track)
+            embeddings, *columns = (_joined(vectors, track=track) for vectors in collected.vectors)
         except AudioError as exc:
-            failed = replace(collected.decoded, status=Status(exc.status), error=str(exc))
+            failed = replace(decoded, status=Status(exc.status), error=str(exc))
             return TrackRow(track, failed)
-        starts_ms = patch_starts_ms(
-            len(embeddings),
-            hop_frames=self._job.rule.hop_frames,
-            hop_samples=self._front_end.hop_samples,
-            sr_hz=self._front_end.sr_hz,
+        starts_ms = self._starts_ms(len(collected.vectors[0]), decoded)
+        return TrackRow(track, decoded, collected.is_padded, starts_ms, embeddings, tuple(columns))
+
+    def _starts_ms(self, n_patches: int, decoded: DecodedTrack) -> np.ndarray:
+        sr_hz = self._front_end.sr_hz
+        # Nothing was decoded where frames were given by hand.
+        n_samples = resampled_length(
+            decoded.n_samples, sr_in_hz=decoded.sr_hz or sr_hz, sr_out_hz=sr_hz
         )
-        return TrackRow(track, collected.decoded, collected.is_padded, starts_ms, embeddings)
+        return patch_starts_ms(
+            n_patches, rule=self._job.rule, front_end=self._front_end, n_samples=n_samples
+        )
 
 
-def _checked(embeddings: list[Float32], *, track: Track) -> Float32:
-    """Stack the embeddings of a track, or say why there is nothing to stack."""
-    if not embeddings:
+def _joined(vectors: list[Float32], *, track: Track) -> Float32:
+    """Put the vectors of a track one below the other, or say why there are none."""
+    if not vectors:
         raise TooShortAudioError(
             f"{track.track_id!r} is shorter than one patch",
             fix="take last_patch=tile-short to keep it",
         )
-    stacked = np.stack(embeddings)
-    if not np.isfinite(stacked).all():
+    joined = np.concatenate(vectors)
+    if not np.isfinite(joined).all():
         raise NonfiniteError(f"an embedding of {track.track_id!r} is not finite")
-    return stacked
+    return joined

@@ -6,9 +6,9 @@ numbered from zero in the order in which the decoder gives them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from embedlib.records import PartResult
+from embedlib.records import DecodeStats, PartResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class DecodeEnded:
     """The decoder has given all chunks of the shard."""
 
     attempt_id: str
+    stats: DecodeStats = field(default_factory=DecodeStats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,14 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One model's part of the shard lies on disk, not yet committed."""
+    """One model's part of the shard lies on disk, not yet committed.
+
+    `stats` tells of decoding where the worker did that as well.
+    """
 
     attempt_id: str
     part: PartResult
+    stats: DecodeStats = field(default_factory=DecodeStats)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ import yaml
 
 from embedlib.catalog.listing import list_sources
 from embedlib.config import ExtractConfig, extract_config
-from embedlib.records import KEPT
+from embedlib.records import KEPT, DecodeStats
 from embedlib.run.auth import require_tokens
 from embedlib.run.driver import Interruption, Observer, RunPlan
-from embedlib.run.events import Event, Written
+from embedlib.run.events import DecodeEnded, Event, Written
 from embedlib.run.job import ModelJob
 from embedlib.run.local import LocalDriver
-from embedlib.run.prepare import decode_job, locate_all, model_job, run_plan
+from embedlib.run.prepare import decode_job, model_job, run_plan
+from embedlib.run.resolve import prepare_models
 from embedlib.run.scheduler import Scheduler
 from embedlib.tables.catalog import adopt
 from embedlib.tables.durable import refusals
@@ -58,6 +59,10 @@ class RunSummary:
         Seconds of audio behind the rows of this run, counted per model.
     wall_s : float
         Seconds from the first listing to the last commit.
+    decoding : dict of str to int
+        What was done to the audio: ``decodes``, ``resamplings``, ``front_end_passes``.
+    decoding_saved : dict of str to int
+        What separate runs of the same models would have done beside.
     signal_number : int
         Of the signal that ended the run early; 0 when it came to its end.
     """
@@ -76,22 +81,52 @@ class RunSummary:
     n_failed: int
     audio_s: float
     wall_s: float
+    decoding: dict[str, int]
+    decoding_saved: dict[str, int]
     signal_number: int
 
 
 class _Tally:
-    """Counts of what the parts of this run hold."""
+    """Counts of what the parts of this run hold, and of what decoding them took."""
 
-    def __init__(self) -> None:
+    def __init__(self, jobs: Mapping[str, ModelJob]) -> None:
+        self._front_ends = {name: job.front_end for name, job in jobs.items()}
+        self._stats: dict[str, DecodeStats] = {}
         self.statuses: Counter[str] = Counter()
         self.n_patches = 0
         self.audio_s = 0.0
+        self.done: Counter[str] = Counter()
+        self.separately: Counter[str] = Counter()
 
     def observe(self, event: Event) -> None:
-        if isinstance(event, Written):
-            self.statuses.update(dict(event.part.statuses))
-            self.n_patches += event.part.n_patches
-            self.audio_s += event.part.audio_s
+        match event:
+            case DecodeEnded(attempt_id, stats):
+                self._decoded(attempt_id, stats)
+            case Written(attempt_id, part, stats):
+                if stats.n_decodes:
+                    self._decoded(attempt_id, stats)
+                self.statuses.update(dict(part.statuses))
+                self.n_patches += part.n_patches
+                self.audio_s += part.audio_s
+                self._count_alone(attempt_id, self._front_ends[part.model])
+
+    def _decoded(self, attempt_id: str, stats: DecodeStats) -> None:
+        self._stats[attempt_id] = stats
+        self.done["decodes"] += stats.n_decodes
+        self.done["resamplings"] += stats.n_resamplings
+        self.done["front_end_passes"] += sum(n_tracks for _, n_tracks, _ in stats.passes)
+
+    def _count_alone(self, attempt_id: str, front_end: str) -> None:
+        """Add what a run of this model alone would have taken."""
+        stats = self._stats.get(attempt_id, DecodeStats())
+        self.separately["decodes"] += stats.n_decodes
+        for name, n_tracks, n_resamplings in stats.passes:
+            if name == front_end:
+                self.separately["resamplings"] += n_resamplings
+                self.separately["front_end_passes"] += n_tracks
+
+    def saved(self) -> dict[str, int]:
+        return {name: self.separately[name] - done for name, done in self.done.items()}
 
 
 class RunWatcher:
@@ -155,10 +190,9 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
     """
     started = time.monotonic()
     out = output_root(config.out)
-    weights = locate_all(config)
+    models = {model.instance.table: model for model in prepare_models(config)}
     jobs = {
-        spec.name: model_job(spec, file, config, folder=model_folder(out, spec.name))
-        for spec, file in weights
+        table: model_job(model, folder=model_folder(out, table)) for table, model in models.items()
     }
     decode = decode_job(config, front_ends=[job.front_end for job in jobs.values()])
     _check_manifests(out, jobs)
@@ -170,12 +204,12 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
     )
     for job in jobs.values():
         ensure_manifest(out, job.manifest)
-    graphs = {spec.name: file.path for spec, file in weights}
+    graphs = {table: model.file.path for table, model in models.items()}
     plan = run_plan(config, out=out, catalogue=catalogue, jobs=jobs, graphs=graphs, decode=decode)
     resolved = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
     _write_record(plan, "config.yaml", resolved)
     watcher.on_plan(plan)
-    tally = _Tally()
+    tally = _Tally(jobs)
 
     def observe(event: Event, scheduler: Scheduler) -> None:
         tally.observe(event)
@@ -197,6 +231,8 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
         n_failed=sum(n for status, n in tally.statuses.items() if status not in KEPT),
         audio_s=tally.audio_s,
         wall_s=time.monotonic() - started,
+        decoding=dict(tally.done),
+        decoding_saved=tally.saved(),
         signal_number=signal_number,
     )
     _write_record(plan, "summary.json", json.dumps(asdict(summary), indent=2) + "\n")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from embedlib.audio.decode import AudioLimits
 from embedlib.features.patches import PatchRule
+from embedlib.models.spec import Output
 from embedlib.tables.manifest import ModelManifest
 
 
@@ -22,7 +23,7 @@ class DecodeJob:
     front_ends : tuple of str
         Names of the distinct front ends; each runs once per track.
     decoder, resampler : str
-        Names that `audio.waveform.MonoStream` understands.
+        Names that `audio.waveform.AudioStream` understands.
     limits : AudioLimits
         What one track may cost.
     chunk_bytes : int
@@ -37,6 +38,32 @@ class DecodeJob:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadJob:
+    """A small graph that turns embeddings into predictions, run beside its model.
+
+    Attributes
+    ----------
+    name : str
+        Of the head, and of its column.
+    graph : bytes
+        The verified graph: small enough to travel with the job.
+    input_node, output_node : str
+        Where embeddings go in and predictions come out.
+    input_shape : tuple of int
+        Shape of one embedding as the head takes it.
+    n_values : int
+        Number of classes.
+    """
+
+    name: str
+    graph: bytes
+    input_node: str
+    output_node: str
+    input_shape: tuple[int, ...]
+    n_values: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelJob:
     """How frames become rows, for one model of a run.
 
@@ -44,18 +71,22 @@ class ModelJob:
     ----------
     name : str
         Name of the model table.
-    front_end : str
-        Front end whose chunks it wants.
-    input_node, output_node : str
-        Where patches go in and embeddings come out.
-    patch_shape : tuple of int
-        As the input wants it, without the batch axis.
+    front_end, patch_input : str
+        Front end whose chunks it wants, and how a patch becomes a model input.
+    input_node : str
+        Where model inputs go in.
+    input_shape : tuple of int
+        Of one model input, without the batch axis.
     rule : PatchRule
         How frames are cut into patches.
-    n_dims : int
-        Length of one embedding.
-    engine, precision : str
-        What runs the graph.
+    outputs : tuple of Output
+        What is read, with real node names: the embeddings first.
+    heads : tuple of HeadJob
+        What is made of the embeddings.
+    graph_sha256, graph_suffix : str
+        Of the graph file that the driver verified: ``.pb`` or ``.onnx``.
+    engine, precision, device : str
+        What runs the graph, and where.
     batch_size : int
         Patches per call.
     manifest : ModelManifest
@@ -68,13 +99,17 @@ class ModelJob:
 
     name: str
     front_end: str
+    patch_input: str
     input_node: str
-    output_node: str
-    patch_shape: tuple[int, ...]
+    input_shape: tuple[int, ...]
     rule: PatchRule
-    n_dims: int
+    outputs: tuple[Output, ...]
+    heads: tuple[HeadJob, ...]
+    graph_sha256: str
+    graph_suffix: str
     engine: str
     precision: str
+    device: str
     batch_size: int
     manifest: ModelManifest
     folder: str

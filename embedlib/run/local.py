@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from embedlib.errors import EmbedlibError
-from embedlib.records import FeatureChunk
+from embedlib.records import DecodeStats, FeatureChunk
 from embedlib.run.decoding import decode_shard
 from embedlib.run.driver import TICK_S, Interruption, Observer, RunPlan, commit, stopped
 from embedlib.run.events import (
@@ -55,7 +55,7 @@ class LocalDriver:
         self._plan = plan
         self._observe = observe
         self._scheduler = plan.scheduler()
-        self._streams: dict[str, Iterator[FeatureChunk]] = {}
+        self._streams: dict[str, Generator[FeatureChunk, None, DecodeStats]] = {}
         self._chunks: dict[tuple[str, int], FeatureChunk] = {}
         self._n_chunks: dict[str, int] = {}
         self._workers = {name: self._load(name) for name in plan.jobs}
@@ -105,9 +105,9 @@ class LocalDriver:
 
     def _perform(self, action: Action, actions: deque[Action]) -> None:
         match action:
-            case Decode(attempt_id, shard_id):
-                shard = self._plan.shards[shard_id]
-                self._streams[attempt_id] = decode_shard(shard, self._plan.decode)
+            case Decode(attempt_id, shard_id, _, models):
+                shard, job = self._plan.shards[shard_id], self._plan.decode_job(models)
+                self._streams[attempt_id] = decode_shard(shard, job)
                 self._n_chunks[attempt_id] = 0
             case Pull(attempt_id):
                 self._feed(self._pull(attempt_id), actions)
@@ -141,9 +141,9 @@ class LocalDriver:
     def _pull(self, attempt_id: str) -> Event:
         try:
             chunk = next(self._streams[attempt_id])
-        except StopIteration:
+        except StopIteration as end:
             del self._streams[attempt_id]
-            return DecodeEnded(attempt_id)
+            return DecodeEnded(attempt_id, end.value)
         except EmbedlibError:
             raise
         except Exception as exc:  # the worker's edge: what nobody foresaw is a try that failed

@@ -1,9 +1,10 @@
-"""From a configuration to the jobs that workers carry out: names, files and parameters resolved."""
+"""From models that were found to the jobs that workers carry out."""
 
 from __future__ import annotations
 
 import math
 import random
+import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
@@ -15,67 +16,42 @@ from embedlib.audio.decode import AudioLimits
 from embedlib.audio.waveform import check_request
 from embedlib.config import ExtractConfig
 from embedlib.engines.load import resolve_engine
-from embedlib.errors import ConfigError
 from embedlib.features.front_end import front_end
+from embedlib.features.patch_input import patch_input
+from embedlib.features.patches import PatchRule
+from embedlib.features.readout import readout
 from embedlib.models.builder import BUILDER_VERSION
-from embedlib.models.graph import list_nodes, parse_graph
+from embedlib.models.heads import Head
 from embedlib.models.locks import read_weights
-from embedlib.models.registry import model_spec
-from embedlib.models.spec import ModelSpec
-from embedlib.models.store import WeightFile, locate
+from embedlib.models.spec import Output
 from embedlib.records import Shard
 from embedlib.run.decoding import CHUNK_BYTES
 from embedlib.run.driver import RunPlan
-from embedlib.run.job import DecodeJob, ModelJob
+from embedlib.run.job import DecodeJob, HeadJob, ModelJob
+from embedlib.run.resolve import Prepared
 from embedlib.tables.catalog import Plan, pending_shards
-from embedlib.tables.manifest import ModelManifest
+from embedlib.tables.manifest import Column, ModelManifest
 
-_LIBRARIES = ("embedlib", "ray", "numpy", "av", "soxr", "openvino", "pyarrow", "deltalake")
-
-
-def locate_all(config: ExtractConfig) -> list[tuple[ModelSpec, WeightFile]]:
-    """Find and check the weights of all models, before anything else is done.
-
-    Parameters
-    ----------
-    config : ExtractConfig
-        What the user wants.
-
-    Returns
-    -------
-    models : list of (ModelSpec, WeightFile)
-        In the order in which they were named, each once.
-
-    Raises
-    ------
-    ConfigError
-        If a name is unknown, or options for one model are given with several.
-    ModelError
-        If weights are missing, or not what they should be.
-    """
-    if len(config.models) > 1 and (config.weights or config.node):
-        raise ConfigError(
-            f"--weights and --node belong to one model, {len(config.models)} are named",
-            fix="name one model",
-        )
-    path = Path(config.weights) if config.weights else None
-    specs = [model_spec(name) for name in dict.fromkeys(config.models)]
-    return [(spec, locate(spec, path=path)) for spec in specs]
+_LIBRARIES = (
+    "embedlib",
+    "ray",
+    "numpy",
+    "av",
+    "soxr",
+    "openvino",
+    "onnxruntime",
+    "pyarrow",
+    "deltalake",
+)
 
 
-def model_job(
-    spec: ModelSpec, file: WeightFile, config: ExtractConfig, *, folder: Path
-) -> ModelJob:
+def model_job(model: Prepared, *, folder: Path) -> ModelJob:
     """Say how frames become rows of one model.
 
     Parameters
     ----------
-    spec : ModelSpec
+    model : Prepared
         The model.
-    file : WeightFile
-        Its verified weights.
-    config : ExtractConfig
-        What the user wants.
     folder : Path
         Where the parts go.
 
@@ -83,21 +59,58 @@ def model_job(
     -------
     job : ModelJob
         For the model workers.
+
+    Raises
+    ------
+    ConfigError
+        If the options do not go together.
+    EngineError
+        If the engine is not installed.
     """
-    engine = resolve_engine(config.engine)
+    spec, config, file = model.instance.spec, model.config, model.file
+    engine = resolve_engine(config.engine, device=config.device)
     rule = spec.patch_rule(hop_frames=config.patch_hop_frames, last=config.last_patch)
-    node = config.node or spec.embedding_node
-    n_dims = _n_dims(spec, file, node)
-    manifest = ModelManifest(
-        model=spec.name,
-        n_dims=n_dims,
+    return ModelJob(
+        name=model.instance.table,
+        front_end=spec.front_end,
+        patch_input=spec.patch_input,
+        input_node=file.input_node,
+        input_shape=spec.input_shape,
+        rule=rule,
+        outputs=model.outputs,
+        heads=tuple(map(_head_job, model.heads)),
+        graph_sha256=file.sha256,
+        graph_suffix=file.path.suffix,
+        engine=engine,
+        precision=config.precision,
+        device=config.device,
+        batch_size=spec.batch_size,
+        manifest=_manifest(model, rule),
+        folder=str(folder),
+        provenance=(("engine", engine), ("device", config.device), *_versions()),
+    )
+
+
+def _manifest(model: Prepared, rule: PatchRule) -> ModelManifest:
+    spec, config, file = model.instance.spec, model.config, model.file
+    embedding, *further = model.outputs
+    return ModelManifest(
+        model=model.instance.table,
+        spec=spec.name,
+        n_dims=embedding.n_values,
+        n_vectors=embedding.n_vectors,
         untrained=file.untrained,
         graph_sha256="" if file.untrained else file.sha256,
         builder_version=BUILDER_VERSION if file.untrained else None,
         seed=0 if file.untrained else None,
-        node=node,
+        node=", ".join(embedding.nodes),
+        readout=embedding.readout,
+        readout_version=readout(embedding.readout).version,
+        columns=(*map(_output_column, further), *map(_head_column, model.heads)),
         front_end=spec.front_end,
         front_end_version=front_end(spec.front_end).version,
+        patch_input=spec.patch_input,
+        patch_input_version=patch_input(spec.patch_input).version,
         sr_hz=spec.sr_hz,
         resampler=config.resampler,
         decoder=config.decoder,
@@ -109,20 +122,39 @@ def model_job(
         licence=spec.weights.licence,
         citation=spec.citation,
     )
-    return ModelJob(
-        name=spec.name,
-        front_end=spec.front_end,
-        input_node=spec.input_node,
-        output_node=node,
-        patch_shape=spec.input_shape,
-        rule=rule,
-        n_dims=n_dims,
-        engine=engine,
-        precision=config.precision,
-        batch_size=spec.batch_size,
-        manifest=manifest,
-        folder=str(folder),
-        provenance=(("engine", engine), *_versions()),
+
+
+def _output_column(output: Output) -> Column:
+    return Column(
+        name=re.sub(r"[^A-Za-z0-9_.-]+", ".", output.purpose).strip("._-"),
+        n_dims=output.n_values,
+        nodes=output.nodes,
+        readout=output.readout,
+        readout_version=readout(output.readout).version,
+    )
+
+
+def _head_column(head: Head) -> Column:
+    return Column(
+        name=head.name,
+        n_dims=head.n_values,
+        nodes=(head.output_node,),
+        readout="vector",
+        readout_version=readout("vector").version,
+        head=head.name,
+        head_sha256=head.sha256,
+        classes=head.classes,
+    )
+
+
+def _head_job(head: Head) -> HeadJob:
+    return HeadJob(
+        name=head.name,
+        graph=read_weights(head.path),
+        input_node=head.input_node,
+        output_node=head.output_node,
+        input_shape=head.input_shape,
+        n_values=head.n_values,
     )
 
 
@@ -136,20 +168,6 @@ def _in_order(shards: Iterable[Shard], *, run_id: str) -> list[Shard]:
     shuffled = sorted(shards, key=lambda shard: shard.shard_id)
     chance.shuffle(shuffled)
     return sorted(shuffled, key=lambda shard: -math.frexp(shard.audio_s)[1])
-
-
-def _n_dims(spec: ModelSpec, file: WeightFile, node: str) -> int:
-    """Length of the vector that a node gives per patch."""
-    if node == spec.embedding_node:
-        return spec.n_dims
-    graph = parse_graph(read_weights(file.path), origin=str(file.path))
-    shape = {info.name: info.shape for info in list_nodes(graph)}.get(node)
-    if shape is None or len(shape) != 2 or shape[1] is None:
-        raise ConfigError(
-            f"node {node!r} of {spec.name} has shape {shape}, not one vector per patch",
-            fix=f"choose another of `embedlib models nodes {file.path}`",
-        )
-    return shape[1]
 
 
 def _versions() -> tuple[tuple[str, str], ...]:
@@ -184,8 +202,8 @@ def decode_job(config: ExtractConfig, *, front_ends: Iterable[str]) -> DecodeJob
         If they need Essentia and it is not installed.
     """
     names = tuple(dict.fromkeys(front_ends))
-    rates_hz = [front_end(name).sr_hz for name in names]
-    check_request(rates_hz, decoder=config.decoder, resampler=config.resampler)
+    signals = [front_end(name).signal for name in names]
+    check_request(signals, decoder=config.decoder, resampler=config.resampler)
     limits = AudioLimits(max_duration_s=config.max_duration_s, cpu_deadline_s=config.cpu_deadline_s)
     return DecodeJob(
         front_ends=names,
@@ -225,7 +243,7 @@ def run_plan(
     Returns
     -------
     plan : RunPlan
-        The shards that are pending for at least one model.
+        The shards that are pending for at least one model, and the models that have such shards.
     """
     shards: dict[str, Shard] = {}
     models: dict[str, tuple[str, ...]] = {}
@@ -233,13 +251,14 @@ def run_plan(
         for shard in pending_shards(out, name, catalogue):
             shards[shard.shard_id] = shard
             models[shard.shard_id] = (*models.get(shard.shard_id, ()), name)
+    unfinished = {name for names in models.values() for name in names}
     run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
     return RunPlan(
         out=out,
         run_id=run_id,
         shards={shard.shard_id: shard for shard in _in_order(shards.values(), run_id=run_id)},
         models=models,
-        jobs=jobs,
+        jobs={name: job for name, job in jobs.items() if name in unfinished},
         graphs=graphs,
         decode=decode,
         budget_bytes=config.budget_mb << 20,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,7 +19,9 @@ from ray import exceptions as rx
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from embedlib.errors import EmbedlibError, RunError
-from embedlib.run.actors import DecodeActor, ModelActor
+from embedlib.records import DecodeStats
+from embedlib.run.actors import CalibrationActor, DecodeActor, ModelActor
+from embedlib.run.calibrate import keep_cost, known_costs
 from embedlib.run.driver import TICK_S, Interruption, Observer, RunPlan, commit, stopped
 from embedlib.run.events import (
     Action,
@@ -45,7 +48,7 @@ from embedlib.run.events import (
     Write,
     Written,
 )
-from embedlib.run.slots import Node, Slot, plan_slots
+from embedlib.run.slots import Node, Slot, plan_decoders, plan_slots
 
 _LOG = logging.getLogger("embedlib")
 
@@ -87,13 +90,10 @@ class RayDriver:
         self._plan = plan
         self._observe = observe
         self._scheduler = plan.scheduler()
-        self._slots = plan_slots(nodes, core_s=dict.fromkeys(plan.jobs, 1.0))
+        self._nodes = nodes
         # With one model nothing fans out: its workers decode for themselves, which spares the
         # way through the object store and the fight of two processes for one core's cache.
         self._is_one_model = len(plan.jobs) == 1
-        self._decoder_nodes = [
-            node.node_id for node in nodes for _ in range(node.n_cores) if not self._is_one_model
-        ]
         self._actors: dict[str, Any] = {}
         self._places: dict[str, Slot | str] = {}
         self._failed_starts = 0
@@ -124,10 +124,7 @@ class RayDriver:
         _run_to_end(self._drive(interruption))
 
     async def _drive(self, interruption: Interruption) -> None:
-        self._graphs = {
-            name: ray.put(path.read_bytes()) for name, path in self._plan.graphs.items()
-        }
-        self._spawn_all()
+        await self._spawn_all()
         self._watch(self._tick())
         is_draining = False
         while not self._scheduler.is_done and not interruption.is_overdue:
@@ -171,11 +168,52 @@ class RayDriver:
 
     # Workers
 
-    def _spawn_all(self) -> None:
-        for slot in self._slots:
+    async def _spawn_all(self) -> None:
+        costs = await self._costs()
+        device = next(iter(self._plan.jobs.values())).device
+        for slot in plan_slots(self._nodes, core_s=costs, device=device):
             self._spawn(slot)
-        for node_id in self._decoder_nodes:
-            self._spawn(node_id)
+        if not self._is_one_model:
+            on_cores = costs if device == "cpu" else {}
+            for node_id in plan_decoders(self._nodes, core_s=on_cores):
+                self._spawn(node_id)
+
+    async def _costs(self) -> dict[str, float]:
+        """Give what each model costs: as known, else measured now, on the first node."""
+        jobs = self._plan.jobs
+        if self._is_one_model:
+            return dict.fromkeys(jobs, 1.0)
+        costs = known_costs(jobs)
+        if unknown := [name for name in jobs if name not in costs]:
+            node_id = self._nodes[0].node_id
+            gpu = float(jobs[unknown[0]].device == "cuda")
+            actor = _actor_class(CalibrationActor, node_id=node_id, n_cpus=1, n_gpus=gpu).remote()
+            for name in unknown:
+                costs[name] = await self._measured(actor, name, node_id)
+            ray.kill(actor)
+        return {name: costs[name] for name in jobs}
+
+    async def _measured(self, actor: Any, name: str, node_id: str) -> float:
+        job = self._plan.jobs[name]
+        try:
+            cost_s: float = await actor.measure.remote(job, self._graph(name, node_id))
+        except rx.RayTaskError as exc:
+            raise _cause(exc) from exc
+        except INFRASTRUCTURE as exc:
+            raise RunError(
+                f"the worker that measures {name} died: {_line(exc)}", fix=_LOOK
+            ) from exc
+        keep_cost(job, cost_s)
+        return cost_s
+
+    def _graph(self, model: str, node_id: str) -> Any:
+        """Give a worker its graph: the path where it sits beside the driver, else the bytes."""
+        path = self._plan.graphs[model]
+        if node_id == ray.get_runtime_context().get_node_id():
+            return str(path.absolute())
+        if model not in self._graphs:
+            self._graphs[model] = ray.put(path.read_bytes())
+        return self._graphs[model]
 
     def _spawn(self, place: Slot | str) -> None:
         """Start a worker: a model worker in a slot, or a decode worker on a node."""
@@ -183,19 +221,26 @@ class RayDriver:
         worker_id = f"w{self._n_workers}"
         self._places[worker_id] = place
         if isinstance(place, Slot):
-            actor = _actor_class(ModelActor, node_id=place.node_id, n_cpus=place.core_share)
-            n_cores = 1 if place.core_share >= 1 else 0
+            on_cpu = place.device == "cpu"
+            actor = _actor_class(
+                ModelActor,
+                node_id=place.node_id,
+                n_cpus=_share(place.share) if on_cpu else 0,
+                n_gpus=0 if on_cpu else _share(place.share),
+            )
+            n_cores = int(on_cpu and place.share == 1)
             self._actors[worker_id] = actor.remote(self._plan.jobs[place.model], n_cores)
         else:
             actor = _actor_class(DecodeActor, node_id=place, n_cpus=0)
-            self._actors[worker_id] = actor.remote(self._plan.decode)
+            self._actors[worker_id] = actor.remote()
         self._watch(self._await_ready(worker_id, place))
 
     async def _await_ready(self, worker_id: str, place: Slot | str) -> None:
         actor = self._actors[worker_id]
         try:
             if isinstance(place, Slot):
-                is_pinned = await actor.load.remote(self._graphs[place.model])
+                graph = self._graph(place.model, place.node_id)
+                is_pinned = await actor.load.remote(graph)
                 self._say_unpinned(is_pinned)
                 event: Event = SlotAdded(worker_id, place.model, is_decoder=self._is_one_model)
             else:
@@ -208,7 +253,7 @@ class RayDriver:
             if self._failed_starts > MAX_STARTS:
                 raise RunError(
                     f"{MAX_STARTS} workers died before they were ready: {_line(exc)}",
-                    fix="look at memory and at Ray's logs, then run the same command",
+                    fix=_LOOK,
                 ) from exc
             self._spawn(place)
             return
@@ -216,7 +261,7 @@ class RayDriver:
         self._queue.put_nowait(event)
 
     def _say_unpinned(self, is_pinned: bool) -> None:
-        """Say once that workers share cores: with another run, or because models outnumber them."""
+        """Say once that workers share cores with another run."""
         if not is_pinned and not self._has_said_unpinned:
             self._has_said_unpinned = True
             _LOG.warning("no core is free for a model worker of its own: workers share cores")
@@ -225,8 +270,8 @@ class RayDriver:
 
     def _perform(self, action: Action) -> None:
         match action:
-            case Decode(attempt_id, shard_id, decoder_id):
-                self._start_decode(attempt_id, shard_id, decoder_id)
+            case Decode():
+                self._start_decode(action)
             case Extract():
                 self._extract(action)
             case Pull(attempt_id):
@@ -256,7 +301,7 @@ class RayDriver:
             shard = self._plan.shards[action.shard_id]
             name = self._plan.file_attempt(action.attempt_id)
             call = self._actors[action.slot_id].extract.remote(
-                action.attempt_id, shard, name, self._plan.decode
+                action.attempt_id, shard, name, self._plan.decode_job([action.model])
             )
             self._watch(self._await_extract(action.slot_id, call, action.attempt_id))
 
@@ -274,18 +319,19 @@ class RayDriver:
             call = self._actors[action.slot_id].write.remote(action.attempt_id, shard, name)
             self._watch(self._await_part(action.slot_id, call, action.attempt_id))
 
-    def _start_decode(self, attempt_id: str, shard_id: str, decoder_id: str) -> None:
-        if decoder_id not in self._actors:
+    def _start_decode(self, action: Decode) -> None:
+        if action.decoder_id not in self._actors:
             return
+        job = self._plan.decode_job(action.models)
         stream = (
-            self._actors[decoder_id]
+            self._actors[action.decoder_id]
             .decode.options(
                 num_returns="streaming", _generator_backpressure_num_objects=_AHEAD_ITEMS
             )
-            .remote(self._plan.shards[shard_id])
+            .remote(self._plan.shards[action.shard_id], job)
         )
-        self._streams[attempt_id] = (decoder_id, stream)
-        self._n_chunks[attempt_id] = 0
+        self._streams[action.attempt_id] = (action.decoder_id, stream)
+        self._n_chunks[action.attempt_id] = 0
 
     async def _pull(self, attempt_id: str) -> None:
         if attempt_id not in self._streams:  # given up before this task ran
@@ -293,11 +339,11 @@ class RayDriver:
         decoder_id, stream = self._streams[attempt_id]
         try:
             header = await (await anext(stream))
+            if isinstance(header, DecodeStats):
+                self._streams.pop(attempt_id, None)
+                self._queue.put_nowait(DecodeEnded(attempt_id, header))
+                return
             chunk = await anext(stream)
-        except StopAsyncIteration:
-            self._streams.pop(attempt_id, None)
-            self._queue.put_nowait(DecodeEnded(attempt_id))
-            return
         except rx.TaskCancelledError:
             return
         except rx.RayTaskError as exc:
@@ -323,7 +369,8 @@ class RayDriver:
 
     async def _await_extract(self, worker_id: str, call: Any, attempt_id: str) -> None:
         try:
-            self._queue.put_nowait(Written(attempt_id, await call))
+            part, stats = await call
+            self._queue.put_nowait(Written(attempt_id, part, stats))
         except rx.RayTaskError as exc:
             self._queue.put_nowait(_attempt_failure(attempt_id, _cause(exc)))
         except INFRASTRUCTURE as exc:
@@ -364,6 +411,8 @@ class RayDriver:
 
 _LOST = object()
 
+_LOOK = "look at memory and at Ray's logs, then run the same command"
+
 
 def _run_to_end(work: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine; in a thread of its own where this one has a loop, as in a notebook."""
@@ -376,11 +425,16 @@ def _run_to_end(work: Coroutine[Any, Any, None]) -> None:
         thread.submit(asyncio.run, work).result()
 
 
-def _actor_class(cls: type, *, node_id: str, n_cpus: float) -> Any:
+def _actor_class(cls: type, *, node_id: str, n_cpus: float, n_gpus: float = 0) -> Any:
     """Make an actor class that lives on one node and that Ray does not retry."""
     remote: Any = ray.remote(cls)
     place = NodeAffinitySchedulingStrategy(node_id=node_id, soft=False)
-    return remote.options(**_ONCE, num_cpus=n_cpus, scheduling_strategy=place)
+    return remote.options(**_ONCE, num_cpus=n_cpus, num_gpus=n_gpus, scheduling_strategy=place)
+
+
+def _share(share: float) -> float:
+    """Round a share down to what Ray counts in, so that all of a node still fit on it."""
+    return max(1e-4, math.floor(share * 1e4) / 1e4)
 
 
 def _cause(exc: rx.RayTaskError) -> Exception:

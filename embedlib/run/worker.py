@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from embedlib.engines.engine import Engine, GraphSpec
-from embedlib.engines.load import load_engine
 from embedlib.features.front_end import front_end
-from embedlib.models.locks import write_atomically
 from embedlib.records import (
     DecodedTrack,
+    DecodeStats,
     FeatureChunk,
     PartResult,
     Segment,
@@ -25,55 +22,9 @@ from embedlib.records import (
 from embedlib.run.decoding import decode_shard
 from embedlib.run.embedding import ShardEmbedder
 from embedlib.run.job import DecodeJob, ModelJob
+from embedlib.run.model import LoadedModel
 from embedlib.tables.parts import write_part
 from embedlib.tables.rows import rows_table
-
-
-def materialise(data: bytes, *, folder: Path) -> Path:
-    """Put a graph on this node under its hash, once, whoever comes first.
-
-    Parameters
-    ----------
-    data : bytes
-        The verified graph.
-    folder : Path
-        The node's cache; made if absent.
-
-    Returns
-    -------
-    path : Path
-        ``folder/<sha256>.pb``.
-    """
-    path = folder / f"{hashlib.sha256(data).hexdigest()}.pb"
-    if not path.exists():
-        write_atomically(path, data)
-    return path
-
-
-def load_job(job: ModelJob, graph: Path) -> Engine:
-    """Load the engine of a job.
-
-    Parameters
-    ----------
-    job : ModelJob
-        Which model, and how.
-    graph : Path
-        The verified graph file.
-
-    Returns
-    -------
-    engine : Engine
-        Ready for batches of ``job.batch_size``.
-    """
-    spec = GraphSpec(
-        path=graph,
-        input_node=job.input_node,
-        output_nodes=(job.output_node,),
-        patch_shape=job.patch_shape,
-        batch_size=job.batch_size,
-        precision=job.precision,
-    )
-    return load_engine(job.engine, spec)
 
 
 class ModelWorker:
@@ -89,7 +40,7 @@ class ModelWorker:
 
     def __init__(self, job: ModelJob, graph: Path) -> None:
         self._job = job
-        self._engine = load_job(job, graph)
+        self._model = LoadedModel(job, graph)
         self._shards: dict[str, ShardEmbedder] = {}
         self._embed_s: dict[str, float] = {}
 
@@ -101,7 +52,7 @@ class ModelWorker:
         front = front_end(self._job.front_end)
         frames = np.zeros((self._job.rule.patch_frames, front.n_bands), np.float32)
         ended = DecodedTrack(0, Status.OK)
-        embedder = ShardEmbedder(self._engine, self._job)
+        embedder = ShardEmbedder(self._model, self._job)
         embedder.add(FeatureChunk(front.name, frames, (Segment(0, len(frames)),), (ended,)))
         rows_table(embedder.rows([Track("", "", -1, "")]), manifest=self._job.manifest, shard_id="")
 
@@ -117,7 +68,7 @@ class ModelWorker:
         """
         started = time.perf_counter()
         if attempt_id not in self._shards:
-            self._shards[attempt_id] = ShardEmbedder(self._engine, self._job)
+            self._shards[attempt_id] = ShardEmbedder(self._model, self._job)
         self._shards[attempt_id].add(chunk)
         self._count(attempt_id, started)
 
@@ -153,7 +104,7 @@ class ModelWorker:
 
     def extract(
         self, attempt_id: str, shard: Shard, file_attempt: str, decode: DecodeJob
-    ) -> PartResult:
+    ) -> tuple[PartResult, DecodeStats]:
         """Decode a shard, embed it and write its part, one chunk in memory at a time.
 
         Parameters
@@ -171,13 +122,19 @@ class ModelWorker:
         -------
         part : PartResult
             What lies on disk now, uncommitted; its ``stage_s`` tells the seconds of decoding too.
+        stats : DecodeStats
+            What decoding took.
         """
         started = time.perf_counter()
-        for chunk in decode_shard(shard, decode):
-            self.embed(attempt_id, chunk)
+        chunks = decode_shard(shard, decode)
+        try:
+            while True:
+                self.embed(attempt_id, next(chunks))
+        except StopIteration as end:
+            stats: DecodeStats = end.value
         decode_s = time.perf_counter() - started - self._embed_s[attempt_id]
         part = self.write(attempt_id, shard, file_attempt)
-        return replace(part, stage_s=(("decode", decode_s), *part.stage_s))
+        return replace(part, stage_s=(("decode", decode_s), *part.stage_s)), stats
 
     def forget(self, attempt_id: str) -> None:
         """Drop what is held of an attempt.

@@ -24,8 +24,9 @@ from embedlib.errors import OutputError, RunError
 from embedlib.records import PartResult
 from embedlib.tables.durable import refusals
 from embedlib.tables.layout import model_folder
-from embedlib.tables.schema import MODEL_SCHEMA
+from embedlib.tables.manifest import read_manifest
 from embedlib.tables.snapshot import Snapshot, read_snapshot, readable, snapshot_of
+from embedlib.tables.vectors import model_schema
 
 GENERATION: Final = 1
 """Version of a shard's application transaction: its tracks were written for the first time."""
@@ -53,14 +54,15 @@ class Commit:
 def commit_parts(out: str | os.PathLike[str], model: str, parts: Sequence[PartResult]) -> Commit:
     """Make parts count, all that are first for their shard in one transaction.
 
-    Calling it again with the same parts changes nothing. The table is created if absent.
+    Calling it again with the same parts changes nothing. The table is created if absent, with the
+    columns that its manifest tells.
 
     Parameters
     ----------
     out : str or path-like
         The output folder.
     model : str
-        Name of the model table; its folder must be there.
+        Name of the model table; its folder must be there, with the manifest.
     parts : sequence of PartResult
         What workers wrote into it.
 
@@ -72,7 +74,8 @@ def commit_parts(out: str | os.PathLike[str], model: str, parts: Sequence[PartRe
     Raises
     ------
     OutputError
-        If a part is missing or damaged, the disk is full, or the log cannot be read.
+        If a part is missing or damaged, the disk is full, or the log or the manifest cannot be
+        read.
     RunError
         If the log refuses for ever.
     """
@@ -139,10 +142,11 @@ def _first_of_each_shard(parts: Iterable[PartResult], *, done: set[str]) -> list
 def _open_or_create(folder: Path) -> DeltaTable:
     # Without retries, else the second of two creators would create it once more on top.
     once = CommitProperties(max_commit_retries=0)
+    schema = model_schema(read_manifest(folder))
     with refusals(folder):
         try:
             return DeltaTable.create(
-                folder, MODEL_SCHEMA, mode="ignore", name=folder.name, commit_properties=once
+                folder, schema, mode="ignore", name=folder.name, commit_properties=once
             )
         except DeltaError as exc:
             if DeltaTable.is_deltatable(str(folder)):
@@ -159,7 +163,7 @@ def _append(table: DeltaTable, parts: Sequence[PartResult], *, folder: Path) -> 
         table.create_write_transaction(
             [_add_action(folder, part) for part in parts],
             mode="append",
-            schema=MODEL_SCHEMA,
+            schema=table.schema(),
             commit_properties=CommitProperties(app_transactions=transactions),
         )
 

@@ -1,7 +1,8 @@
 """The one definition of "same rows": two outputs compared track by track.
 
-All columns must be identical but the texts of errors. Embeddings are equal bit by bit where one
-engine on one machine made both tables, and within a relative l2 distance of 1e-5 otherwise.
+All columns must be identical but the texts of errors. Vectors, of the embedding as of any further
+column, are equal bit by bit where one engine on one machine made both tables, and within a
+relative l2 distance of 1e-5 otherwise.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,13 +24,15 @@ from numpy.typing import NDArray
 from embedlib.tables.manifest import fingerprint_differences
 from embedlib.tables.parts import FOOTER_PREFIX
 from embedlib.tables.reader import Output, open_output
-from embedlib.tables.schema import TRACK_COLUMNS, VECTOR_COLUMNS
+from embedlib.tables.schema import TRACK_COLUMNS
 from embedlib.tables.snapshot import BATCH_BYTES, readable
 from embedlib.tables.tracks import TrackTable
+from embedlib.tables.vectors import VectorColumn, vector_columns
 
 TOLERANCE: Final = 1e-5
-"""Relative l2 distance of embeddings that different engines or machines made."""
+"""Relative l2 distance of vectors that different engines or machines made."""
 
+_STARTS: Final = "patch_t0_ms"
 _COMPARED: Final = tuple(name for name in TRACK_COLUMNS if name != "error")
 _MAKER: Final = tuple(f"{FOOTER_PREFIX}{key}".encode() for key in ("engine", "machine"))
 
@@ -72,7 +75,7 @@ class Diff:
     n_rows : int
         Tracks that both have, over all models.
     exact : tuple of str
-        Models whose embeddings were compared bit by bit.
+        Models whose vectors were compared bit by bit.
     """
 
     differences: tuple[Difference, ...]
@@ -142,9 +145,8 @@ def _makers(tracks: TrackTable) -> set[tuple[bytes | None, ...]]:
 
 
 def _manifest_differences(left: TrackTable, right: TrackTable) -> Iterator[Difference]:
-    for name, first, second in fingerprint_differences(left.manifest, right.manifest):
-        column = f"model.json {name}"
-        yield Difference(left.manifest.model, "", column, repr(first), repr(second))
+    for name, *texts in fingerprint_differences(left.manifest, right.manifest):
+        yield Difference(left.manifest.model, "", f"model.json {name}", *texts)
 
 
 def _count_differences(model: str, left: pa.Table, right: pa.Table) -> Iterator[Difference]:
@@ -180,22 +182,31 @@ def _fact_differences(model: str, left: pa.Table, right: pa.Table) -> Iterator[D
 def _vector_differences(
     left: TrackTable, right: TrackTable, facts: pa.Table, *, tolerance: float
 ) -> Iterator[Difference]:
-    for ids in _windows(facts, n_dims=left.manifest.n_dims):
-        first, second = _vectors(left, ids), _vectors(right, ids)
-        for column in VECTOR_COLUMNS:
+    kinds = _shared_kinds(left, right)
+    n_dims = {name: kind.n_dims for kind in kinds for name in (kind.name, kind.patches_name)}
+    columns = [_STARTS, *n_dims]
+    for ids in _windows(facts, n_values=sum(kind.n_vectors * kind.n_dims for kind in kinds)):
+        first, second = _vectors(left, ids, columns), _vectors(right, ids, columns)
+        for column in columns:
             if first[column].equals(second[column]):
                 continue
             for track_id, one, other in zip(ids, first[column], second[column], strict=True):
                 texts = _difference(
-                    _flat(one), _flat(other), n_dims=left.manifest.n_dims, tolerance=tolerance
+                    _flat(one), _flat(other), n_dims=n_dims.get(column, 1), tolerance=tolerance
                 )
                 if texts is not None:
                     yield Difference(left.manifest.model, track_id.as_py(), column, *texts)
 
 
-def _windows(facts: pa.Table, *, n_dims: int) -> Iterator[pa.Array]:
+def _shared_kinds(left: TrackTable, right: TrackTable) -> list[VectorColumn]:
+    """Keep the vectors that both tables have; the manifests tell of the others."""
+    names = {kind.name for kind in vector_columns(right.manifest)}
+    return [kind for kind in vector_columns(left.manifest) if kind.name in names]
+
+
+def _windows(facts: pa.Table, *, n_values: int) -> Iterator[pa.Array]:
     """Cut the sorted ids where their patches fill a batch, so that memory stays bounded."""
-    n_bytes = np.cumsum(facts["n_patches"].to_numpy().astype(np.int64)) * n_dims * 4
+    n_bytes = np.cumsum(facts["n_patches"].to_numpy().astype(np.int64)) * n_values * 4
     cuts = np.flatnonzero(np.diff(n_bytes // BATCH_BYTES)) + 1
     ids = facts["track_id"].combine_chunks()
     for start, stop in itertools.pairwise((0, *cuts.tolist(), len(ids))):
@@ -203,13 +214,13 @@ def _windows(facts: pa.Table, *, n_dims: int) -> Iterator[pa.Array]:
             yield ids.slice(start, stop - start)
 
 
-def _vectors(tracks: TrackTable, ids: pa.Array) -> pa.Table:
+def _vectors(tracks: TrackTable, ids: pa.Array, columns: Sequence[str]) -> pa.Table:
     """Read the lists of some tracks, sorted; statistics of `track_id` skip most row groups."""
     files = [file.path for file in tracks.snapshot.files]
     between = (pc.field("track_id") >= ids[0]) & (pc.field("track_id") <= ids[-1])
     wanted = between & pc.field("track_id").isin(ids)
     with readable(tracks.snapshot.folder):
-        table = ds.dataset(files).to_table(["track_id", *VECTOR_COLUMNS], filter=wanted)
+        table = ds.dataset(files).to_table(["track_id", *columns], filter=wanted)
     return table.sort_by("track_id").combine_chunks()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from embedlib.errors import ConfigError, OutputError
 
 CATALOG_FOLDER = "catalog"
+RESERVED_FOLDERS = (CATALOG_FOLDER, "runs", "probes")
 MANIFEST_FILE = "model.json"
 
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -80,10 +81,11 @@ def model_folder(out: str | os.PathLike[str], model: str) -> Path:
     >>> model_folder("out", "msd-musicnn-1").parts
     ('out', 'msd-musicnn-1')
     """
-    if not _MODEL_NAME.fullmatch(model) or model == CATALOG_FOLDER:
+    if not _MODEL_NAME.fullmatch(model) or model in RESERVED_FOLDERS:
         raise ConfigError(
             f"{model!r} cannot name a model table",
-            fix=f"use letters, digits, '.', '_' and '-', and another name than {CATALOG_FOLDER!r}",
+            fix="use letters, digits, '.', '_' and '-', and another name than "
+            f"{', '.join(RESERVED_FOLDERS)}",
         )
     return output_root(out) / model
 

@@ -17,10 +17,11 @@ from embedlib.records import PartResult, TrackRow
 from embedlib.tables.durable import publish, refusals
 from embedlib.tables.manifest import ModelManifest
 from embedlib.tables.rows import rows_table
-from embedlib.tables.schema import FLOAT_LEAVES, MODEL_SCHEMA, SCHEMA_VERSION, TRACK_COLUMNS
+from embedlib.tables.schema import SCHEMA_VERSION, TRACK_COLUMNS
+from embedlib.tables.vectors import model_schema, vector_columns
 
 ROW_GROUP_BYTES: Final = 32 * 2**20
-"""Of embeddings in a row group, before compression; what a reader holds at a time."""
+"""Of vectors of patches in a row group, before compression; what a reader holds at a time."""
 
 FOOTER_PREFIX: Final = "embedlib."
 """Of the keys of a footer that are ours."""
@@ -97,13 +98,14 @@ def write_part(
     started_s = time.perf_counter()
     name = part_name(shard_id, attempt_id)
     temporary = folder / f".{name}.tmp"
-    schema = MODEL_SCHEMA.with_metadata(_footer(manifest, provenance))
+    schema = model_schema(manifest).with_metadata(_footer(manifest, provenance))
+    leaves = [leaf for column in vector_columns(manifest) for leaf in column.leaves]
     groups = (
         rows_table(group, manifest=manifest, shard_id=shard_id) for group in _row_groups(rows)
     )
     try:
         with refusals(folder):
-            n_patches = _write_rows(temporary, groups, schema)
+            n_patches = _write_rows(temporary, groups, schema=schema, float_leaves=leaves)
             publish(temporary, folder / name)
     finally:
         temporary.unlink(missing_ok=True)
@@ -120,7 +122,9 @@ def write_part(
     )
 
 
-def _write_rows(path: Path, groups: Iterable[pa.Table], schema: pa.Schema) -> int:
+def _write_rows(
+    path: Path, groups: Iterable[pa.Table], *, schema: pa.Schema, float_leaves: list[str]
+) -> int:
     n_patches = 0
     with pq.ParquetWriter(
         path,
@@ -130,7 +134,7 @@ def _write_rows(path: Path, groups: Iterable[pa.Table], schema: pa.Schema) -> in
         # Repeated ids and statuses gain from a dictionary, floats never; pyarrow prefers a
         # dictionary over byte-stream split where both are asked for.
         use_dictionary=list(TRACK_COLUMNS),
-        use_byte_stream_split=list(FLOAT_LEAVES),
+        use_byte_stream_split=float_leaves,
         write_statistics=list(TRACK_COLUMNS),
     ) as writer:
         for table in groups:
@@ -144,6 +148,7 @@ def _footer(manifest: ModelManifest, provenance: Mapping[str, str]) -> dict[str,
         "schema_version": str(SCHEMA_VERSION),
         "model": manifest.model,
         "n_dims": str(manifest.n_dims),
+        "n_vectors": str(manifest.n_vectors),
     }
     facts = {"machine": platform.node(), **provenance, **own}
     return {FOOTER_PREFIX + key: value for key, value in facts.items()}
@@ -154,10 +159,15 @@ def _row_groups(rows: Sequence[TrackRow]) -> Iterator[list[TrackRow]]:
     group: list[TrackRow] = []
     n_bytes = 0
     for row in rows:
-        size = 0 if row.patch_embeddings is None else row.patch_embeddings.nbytes
+        size = _n_bytes(row)
         if group and n_bytes + size > ROW_GROUP_BYTES:
             yield group
             group, n_bytes = [], 0
         group.append(row)
         n_bytes += size
     yield group
+
+
+def _n_bytes(row: TrackRow) -> int:
+    embeddings = 0 if row.patch_embeddings is None else row.patch_embeddings.nbytes
+    return embeddings + sum(vectors.nbytes for vectors in row.columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from embedlib.errors import OutputError
 from embedlib.records import KEPT, Float32, Int32, TrackRow
 from embedlib.tables.manifest import ModelManifest
-from embedlib.tables.schema import MODEL_SCHEMA, STARTS, VECTOR, VECTORS
+from embedlib.tables.schema import STARTS, VECTOR, VECTORS
+from embedlib.tables.vectors import VectorColumn, model_schema, vector_columns
 
 _PLANNED: Final = ("track_id", "uri", "version")
 _FOUND: Final = (
@@ -27,13 +29,37 @@ _FOUND: Final = (
 )
 
 
+_ENGINE_FAULT: Final = "this is a fault of the model's engine, not of the track; report it"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Which rows have patches, and where these start."""
+
+    mask: NDArray[np.bool_]
+    starts: list[Int32]
+
+    @property
+    def n_patches(self) -> Int32:
+        counts = np.zeros(len(self.mask), dtype=np.int32)
+        counts[self.mask] = [len(each) for each in self.starts]
+        return counts
+
+    def lists(self, values: pa.Array, lengths: NDArray[np.integer], dtype: pa.DataType) -> pa.Array:
+        """Give each row its share of `values`, null where the track failed."""
+        return _lists(values, lengths, dtype=dtype, mask=pa.array(~self.mask))
+
+    def nulls(self, dtype: pa.DataType) -> pa.Array:
+        return pa.nulls(len(self.mask), dtype)
+
+
 def rows_table(rows: Sequence[TrackRow], *, manifest: ModelManifest, shard_id: str) -> pa.Table:
     """Build the table of some tracks of one shard.
 
     Parameters
     ----------
     rows : sequence of TrackRow
-        The tracks, in order; their patches may not add up to more than 2**31 - 1 values.
+        The tracks, in order; the values of one column may not add up to more than 2**31 - 1.
     manifest : ModelManifest
         Of the model table.
     shard_id : str
@@ -42,86 +68,111 @@ def rows_table(rows: Sequence[TrackRow], *, manifest: ModelManifest, shard_id: s
     Returns
     -------
     table : pyarrow.Table
-        With the columns of `MODEL_SCHEMA`. The pooled embedding is the mean over patches, taken
-        in float64.
+        With the columns of `model_schema`. The vector of a track is the mean over all vectors of
+        its patches, taken in float64.
 
     Raises
     ------
     OutputError
-        If the patches of a kept track do not fit the table.
+        If the vectors of a kept track do not fit the table.
     """
-    kept = np.array([row.decoded.status in KEPT for row in rows], dtype=bool)
-    fitting = [_fitting(row, manifest) for row in rows if row.decoded.status in KEPT]
-    patches, starts = [pair[0] for pair in fitting], [pair[1] for pair in fitting]
-    n_patches = np.zeros(len(rows), dtype=np.int32)
-    n_patches[kept] = [len(each) for each in patches]
+    kept_rows = [row for row in rows if row.decoded.status in KEPT]
+    mask = np.array([row.decoded.status in KEPT for row in rows], dtype=bool)
+    kept = _Kept(mask, [_starts(row) for row in kept_rows])
     columns = {
         **_track_columns(rows),
-        "n_patches": n_patches,
+        "n_patches": kept.n_patches,
+        "patch_t0_ms": _starts_column(kept) if manifest.patches else kept.nulls(STARTS),
         "shard_id": [shard_id] * len(rows),
-        "embedding": _pooled(patches, kept=kept, n_dims=manifest.n_dims),
-        **_patch_columns(patches, starts, n_patches=n_patches, kept=kept, manifest=manifest),
+        **_vector_columns(kept_rows, kept, manifest),
     }
-    return pa.table([columns[name] for name in MODEL_SCHEMA.names], schema=MODEL_SCHEMA)
+    schema = model_schema(manifest)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
-def _track_columns(rows: Sequence[TrackRow]) -> dict[str, list[object]]:
+def _track_columns(rows: Sequence[TrackRow]) -> dict[str, object]:
     planned = {name: [getattr(row.track, name) for row in rows] for name in _PLANNED}
     found = {name: [getattr(row.decoded, name) for row in rows] for name in _FOUND}
     statuses = [row.decoded.status.value for row in rows]
     return {**planned, **found, "status": statuses, "padded": [row.padded for row in rows]}
 
 
-def _pooled(patches: Sequence[Float32], *, kept: NDArray[np.bool_], n_dims: int) -> pa.Array:
-    means = [each.mean(axis=0, dtype=np.float64).astype(np.float32) for each in patches]
-    flat = np.concatenate([np.empty(0, np.float32), *means])
-    return _lists(pa.array(flat), np.where(kept, n_dims, 0), kept=kept, dtype=VECTOR)
-
-
-def _patch_columns(
-    patches: Sequence[Float32],
-    starts: Sequence[Int32],
-    *,
-    n_patches: Int32,
-    kept: NDArray[np.bool_],
-    manifest: ModelManifest,
+def _vector_columns(
+    kept_rows: Sequence[TrackRow], kept: _Kept, manifest: ModelManifest
 ) -> dict[str, pa.Array]:
-    if not manifest.patches:
-        return {
-            "patch_t0_ms": pa.nulls(len(kept), STARTS),
-            "patch_embeddings": pa.nulls(len(kept), VECTORS),
-        }
-    flat = np.concatenate([np.empty((0, manifest.n_dims), np.float32), *patches])
-    everywhere = np.ones(len(flat), dtype=bool)
-    lengths = np.full(len(flat), manifest.n_dims)
-    vectors = _lists(pa.array(flat.reshape(-1)), lengths, kept=everywhere, dtype=VECTOR)
-    times = pa.array(np.concatenate([np.empty(0, np.int32), *starts]))
-    return {
-        "patch_t0_ms": _lists(times, n_patches, kept=kept, dtype=STARTS),
-        "patch_embeddings": _lists(vectors, n_patches, kept=kept, dtype=VECTORS),
-    }
+    kinds = vector_columns(manifest)
+    fitting = [_fitting(row, kinds) for row in kept_rows]
+    columns = {}
+    for index, kind in enumerate(kinds):
+        vectors = [each[index] for each in fitting]
+        columns[kind.name] = _means(vectors, kind, kept)
+        patches = _patches(vectors, kind, kept) if manifest.patches else kept.nulls(VECTORS)
+        columns[kind.patches_name] = patches
+    return columns
+
+
+def _starts_column(kept: _Kept) -> pa.Array:
+    flat = np.concatenate([np.empty(0, np.int32), *kept.starts])
+    return kept.lists(pa.array(flat), kept.n_patches, STARTS)
+
+
+def _means(vectors: Sequence[Float32], kind: VectorColumn, kept: _Kept) -> pa.Array:
+    means = [each.mean(axis=0, dtype=np.float64).astype(np.float32) for each in vectors]
+    flat = np.concatenate([np.empty(0, np.float32), *means])
+    return kept.lists(pa.array(flat), np.where(kept.mask, kind.n_dims, 0), VECTOR)
+
+
+def _patches(vectors: Sequence[Float32], kind: VectorColumn, kept: _Kept) -> pa.Array:
+    flat = np.concatenate([np.empty((0, kind.n_dims), np.float32), *vectors])
+    lengths = np.full(len(flat), kind.n_dims)
+    inner = _lists(pa.array(flat.reshape(-1)), lengths, dtype=VECTOR)
+    return kept.lists(inner, kept.n_patches * kind.n_vectors, VECTORS)
 
 
 def _lists(
-    values: pa.Array, lengths: NDArray[np.integer], *, kept: NDArray[np.bool_], dtype: pa.DataType
+    values: pa.Array,
+    lengths: NDArray[np.integer],
+    *,
+    dtype: pa.DataType,
+    mask: pa.Array | None = None,
 ) -> pa.Array:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), values, type=dtype, mask=pa.array(~kept))
+    return pa.ListArray.from_arrays(pa.array(offsets), values, type=dtype, mask=mask)
 
 
-def _fitting(row: TrackRow, manifest: ModelManifest) -> tuple[Float32, Int32]:
-    patches, starts = row.patch_embeddings, row.patch_t0_ms
+def _starts(row: TrackRow) -> Int32:
+    if row.patch_t0_ms is None or not row.patch_t0_ms.size:
+        raise OutputError(
+            f"track {row.track.track_id} is {row.decoded.status} without a patch",
+            fix=_ENGINE_FAULT,
+        )
+    return row.patch_t0_ms
+
+
+def _fitting(row: TrackRow, kinds: Sequence[VectorColumn]) -> tuple[Float32, ...]:
+    """Give the vectors of a row by kind; each patch must have as many as its kind says."""
+    found = (row.patch_embeddings, *row.columns)
+    if len(found) != len(kinds):
+        raise OutputError(
+            f"track {row.track.track_id} has {len(found) - 1} further columns of vectors, "
+            f"not {len(kinds) - 1}",
+            fix=_ENGINE_FAULT,
+        )
+    return tuple(_checked(each, kind, row) for each, kind in zip(found, kinds, strict=True))
+
+
+def _checked(vectors: Float32 | None, kind: VectorColumn, row: TrackRow) -> Float32:
+    shape = len(_starts(row)) * kind.n_vectors, kind.n_dims
     if (
-        patches is not None
-        and starts is not None
-        and patches.dtype == np.float32
-        and patches.shape == (len(starts), manifest.n_dims)
-        and 0 < patches.size <= np.iinfo(np.int32).max
+        vectors is not None
+        and vectors.shape == shape
+        and vectors.dtype == np.float32
+        and vectors.size <= np.iinfo(np.int32).max
     ):
-        return patches, starts
-    shapes = tuple(None if array is None else array.shape for array in (patches, starts))
+        return vectors
+    found = "none" if vectors is None else f"{vectors.dtype} of shape {vectors.shape}"
     raise OutputError(
-        f"track {row.track.track_id} is {row.decoded.status} with patches of shape {shapes[0]} "
-        f"and starts of shape {shapes[1]}, not (n, {manifest.n_dims}) float32 and (n,)",
-        fix="this is a fault of the model's engine, not of the track; report it",
+        f"track {row.track.track_id} is {row.decoded.status} with {kind.patches_name} {found}, "
+        f"not float32 of shape {shape} with at most 2**31 - 1 values",
+        fix=_ENGINE_FAULT,
     )

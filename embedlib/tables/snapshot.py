@@ -53,17 +53,25 @@ class LoggedFile:
         Yields
         ------
         batch : pyarrow.RecordBatch
-            Some rows, in the order of the file.
+            Some rows, in the order of the file, with these columns in this order.
 
         Raises
         ------
         OutputError
-            If the file is missing or damaged.
+            If the file is missing or damaged, or lacks a column.
         """
+        wanted = list(columns)
         with readable(self.path), pq.ParquetFile(self.path) as file:
+            self._check_columns(file.schema_arrow.names, wanted)
             for group in range(file.metadata.num_row_groups):
                 n_rows = _rows_per_batch(file.metadata.row_group(group))
-                yield from file.iter_batches(n_rows, row_groups=[group], columns=list(columns))
+                for batch in file.iter_batches(n_rows, row_groups=[group], columns=wanted):
+                    # pyarrow compares paths of leaves: asked for "x.list" it gives "x" too.
+                    yield batch.select(wanted)
+
+    def _check_columns(self, found: Sequence[str], wanted: Sequence[str]) -> None:
+        if absent := [name for name in wanted if name not in found]:
+            raise OutputError(f"{self.path} has no column {absent[0]!r}", fix=_REPAIR)
 
 
 @dataclass(frozen=True, slots=True)

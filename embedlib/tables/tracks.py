@@ -13,8 +13,9 @@ from embedlib.errors import OutputError
 from embedlib.records import Float32
 from embedlib.tables.frames import float_matrix, pandas_frame, polars_frame
 from embedlib.tables.manifest import ModelManifest
-from embedlib.tables.schema import MODEL_SCHEMA, TRACK_COLUMNS
+from embedlib.tables.schema import TRACK_COLUMNS
 from embedlib.tables.snapshot import Snapshot
+from embedlib.tables.vectors import model_schema, vector_column, vector_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,20 +46,46 @@ class TrackTable:
         table = self.to_arrow(["track_id", "n_patches"])
         return tuple(table.filter(pc.greater(table["n_patches"], 0))["track_id"].to_pylist())
 
-    def to_numpy(self) -> Float32:
-        """Give the pooled embeddings of all tracks that have one.
+    def classes(self, column: str) -> tuple[str, ...]:
+        """Name the values of a column of vectors, such as the classes of a head.
+
+        Parameters
+        ----------
+        column : str
+            Name of a head or of another further column.
 
         Returns
         -------
-        embeddings : np.ndarray [shape=(n_kept, n_dims), float32]
+        classes : tuple of str
+            One for each value, in order; empty where the values have no names.
+
+        Raises
+        ------
+        OutputError
+            If the column does not exist.
+        """
+        return vector_column(self.manifest, column).classes
+
+    def to_numpy(self, column: str = "embedding") -> Float32:
+        """Give the vectors of all tracks that have one, each the mean over its patches.
+
+        Parameters
+        ----------
+        column : str, optional
+            The embedding, or the name of a further column.
+
+        Returns
+        -------
+        vectors : np.ndarray [shape=(n_kept, n_dims), float32]
             In the order of `track_ids`; a view of what was read if the table is one file.
 
         Raises
         ------
         OutputError
-            If a file is missing or damaged.
+            If a file is missing or damaged, or the column does not exist.
         """
-        return float_matrix(self.to_arrow(["embedding"])["embedding"], self.manifest.n_dims)
+        n_dims = vector_column(self.manifest, column).n_dims
+        return float_matrix(self.to_arrow([column])[column], n_dims)
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Give all rows, also of tracks that failed.
@@ -78,19 +105,22 @@ class TrackTable:
         OutputError
             If a file is missing or damaged, or a column does not exist.
         """
-        wanted = [*TRACK_COLUMNS, "embedding"] if columns is None else list(columns)
-        if unknown := [name for name in wanted if name not in MODEL_SCHEMA.names]:
+        wanted = self._names() if columns is None else list(columns)
+        schema = model_schema(self.manifest)
+        if unknown := [name for name in wanted if name not in schema.names]:
             raise OutputError(
                 f"{self.snapshot.folder} has no column {unknown[0]!r}",
-                fix=f"choose from {', '.join(MODEL_SCHEMA.names)}",
+                fix=f"choose from {', '.join(schema.names)}",
             )
-        schema = pa.schema([MODEL_SCHEMA.field(name) for name in wanted])
         return pa.Table.from_batches(
-            (batch.select(wanted) for batch in self.snapshot.batches(wanted)), schema=schema
+            self.snapshot.batches(wanted), schema=pa.schema([schema.field(each) for each in wanted])
         )
 
+    def _names(self) -> list[str]:
+        return [*TRACK_COLUMNS, *(column.name for column in vector_columns(self.manifest))]
+
     def to_pandas(self) -> pd.DataFrame:
-        """Give all rows as a pandas frame, with one array per track as embedding.
+        """Give all rows as a pandas frame, with one array per track and column of vectors.
 
         Returns
         -------
@@ -105,7 +135,7 @@ class TrackTable:
         return pandas_frame(self.to_arrow())
 
     def to_polars(self) -> pl.DataFrame:
-        """Give all rows as a Polars frame, with a list per track as embedding.
+        """Give all rows as a Polars frame, with one list per track and column of vectors.
 
         Returns
         -------

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 
 from embedlib.errors import OutputError
+from embedlib.tables.checks import RowChecker
 from embedlib.tables.layout import CATALOG_FOLDER
 from embedlib.tables.manifest import read_manifest
 from embedlib.tables.reader import open_output
 from embedlib.tables.snapshot import NO_TABLE, LoggedFile, Snapshot, read_snapshot, readable
-from embedlib.tables.stored import ROW_COLUMNS, RowChecker, stored_rows
+from embedlib.tables.stored import stored_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +162,11 @@ def _contents(
     for what, found, logged in (("bytes", n_bytes, file.n_bytes), ("rows", n_rows, file.n_rows)):
         if found != logged:
             yield file.path.name, f"it holds {found} {what}, the log says {logged}"
-    columns = ("track_id", "version") if checker is None else (*ROW_COLUMNS, "version")
+    columns = ("track_id", "version") if checker is None else (*checker.columns, "version")
     for batch in file.batches(columns):
         seen.add(batch["track_id"].to_pylist(), batch["version"].to_pylist())
         if checker is not None:
-            for row in stored_rows(batch):
+            for row in stored_rows(batch, checker.kinds):
                 yield from ((row.track_id, message) for message in checker.problems(row))
 
 

@@ -14,6 +14,9 @@ from embedlib.audio.encode import write_audio
 from embedlib.cli.app import main
 
 MODEL = "untrained-msd-musicnn-1"
+TWIN = "msd-musicnn-1:patch_hop_frames=187"
+"""Takes the table of `MODEL` where weights are missing and stand-ins are allowed."""
+OPENL3 = "untrained-openl3-music-mel128-emb512-3"
 SR_HZ = 16_000
 
 Failing = Callable[..., str]
@@ -91,6 +94,24 @@ def done(exit_code_of: Callable[..., int]) -> Path:
         (["a.wav", "--out", "a.wav/out"], 1, ["a.wav"]),
         (["a.wav", "--out", "s3://bucket/out"], 2, ["s3://", "local folder"]),
         (["a.wav", "--models", MODEL, "msd-vgg-1", "--node", "n"], 2, ["--node", "one model"]),
+        (["a.wav", "--models", "all"], 1, ["msd-vgg-1", "models build", "--allow-untrained"]),
+        (["a.wav", "--models", f"{MODEL}:hop=93"], 2, ["'hop=93'", "patch_hop_frames"]),
+        (["a.wav", "--models", f"{MODEL}:as=../up"], 2, ["../up'", "name a model table"]),
+        (["a.wav", "--models", "msd-vgg-1:as=untrained-x"], 2, ["'untrained-x'", "random weights"]),
+        (["a.wav", "--models", f"{MODEL}:patch_hop_frames=0"], 2, ["patch_hop_frames=0"]),
+        (["a.wav", "--models", MODEL, f"{MODEL}:precision=bf16"], 2, [MODEL, ":as="]),
+        (["a.wav", "--models", MODEL, TWIN, "--allow-untrained"], 2, [MODEL, ":as="]),
+        (["a.wav", "--models", MODEL, OPENL3, "--patch-hop-frames", "9"], 2, ["mono-48k"]),
+        (["a.wav", "--models", OPENL3, "--decoder", "essentia"], 2, ["soxr-hq", "essentia-q0"]),
+        (["a.wav", "--models", "discogs-effnet-bs64-1", "--allow-untrained"], 1, ["models pull"]),
+        (["a.wav", "--models", TWIN, "--weights", "gone.pb", "--allow-untrained"], 1, ["gone.pb"]),
+        (["a.wav", "--outputs", "loudness"], 2, ["'loudness'", "activations"]),
+        (["a.wav", "--outputs", "model/Pad"], 2, ["model/Pad", "one vector per patch"]),
+        (["a.wav", "--models", OPENL3, "--outputs", "activations"], 2, ["'activations'"]),
+        (["a.wav", "--heads", "mood_sad-msd-musicnn-1"], 1, ["models pull mood_sad-msd-musicnn-1"]),
+        (["a.wav", "--heads", "mine"], 1, ["mine.json", "EMBEDLIB_MODELS"]),
+        (["a.wav", "--heads", "../mine"], 2, ["'../mine'"]),
+        (["a.wav", "--preset", "gone"], 2, ["'gone'", "lbd2020"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

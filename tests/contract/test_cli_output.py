@@ -60,10 +60,11 @@ def test_extract_tells_people_what_it_did_and_what_failed(
     code, stdout, stderr = run(
         "extract", folder, "--models", MODEL, "--out", tmp_path / "out", "--local"
     )
-    rows, failed, note = stdout.splitlines()
+    rows, failed, audio, note = stdout.splitlines()
     assert (code, stderr) == (3, "")
     assert rows.startswith("2 rows, 2 patches, 0.00 h of audio for untrained-msd-musicnn-1 in ")
     assert failed == f"failed: 1 undecodable; see `embedlib failures {tmp_path / 'out'}`"
+    assert audio == "audio: 1 decode, 0 resamplings, 1 front end pass"
     assert note.startswith("note: ")
 
 
@@ -161,19 +162,18 @@ def test_people_are_told_how_to_continue_after_a_signal() -> None:
     summary = RunSummary(
         run_id="r", out="out", models=("m",), untrained=(), n_tracks=2, n_new=2, n_changed=0,
         n_vanished=1, n_rows=1, n_patches=3, statuses={"ok": 1}, n_failed=0, audio_s=5.0,
-        wall_s=2.0, signal_number=2,
+        wall_s=2.0, decoding={"decodes": 1}, decoding_saved={"decodes": 3}, signal_number=2,
     )  # fmt: skip
-    rows, vanished, ended = summary_lines(summary)
+    rows, audio, vanished, ended = summary_lines(summary)
     assert rows.startswith("1 rows, 3 patches, ")
+    assert audio == "audio: 1 decode (3 saved)"
     assert "1 have vanished since they were planned" in vanished
     assert ended == "ended early by a signal; run the same command to continue"
 
 
 def test_models_takes_several_names_until_the_next_option() -> None:
     typed = ["a", "--models", "x", "y", "--out", "o", "b"]
-    assert spread(typed, option="--models") == [
-        *("a", "--models", "x", "--models", "y", "--out", "o", "b")
-    ]
+    assert spread(typed) == [*("a", "--models", "x", "--models", "y", "--out", "o", "b")]
 
 
 def test_a_wrong_option_is_a_usage_error(run: Run) -> None:

@@ -45,15 +45,15 @@ def test_a_configuration_opens_with_its_purpose_and_a_command_line(path: Path) -
 
 
 @named(BENCHES)
-def test_the_floors_of_a_benchmark_are_ratios_that_it_measures(
+def test_the_limits_of_a_benchmark_are_on_figures_that_it_measures(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "jobs"))
-    bench = importlib.import_module("bench")
-    config = bench.bench_config(read_config(path), origin=str(path))
-    names = [c.name for c in bench.comparisons(bench.OURS)]
-    assert config.floors
-    assert config.floors.keys() <= set(names)
+    verb = importlib.import_module(f"bench_{path.stem}")
+    config = verb.bench_config(read_config(path), origin=str(path))
+    limits = {**getattr(config, "floors", {}), **getattr(config, "ceilings", {})}
+    assert limits
+    assert limits.keys() <= verb.figure_names()
 
 
 @named(JOBS)

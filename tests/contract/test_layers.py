@@ -20,6 +20,7 @@ ORDER = (
     "engines",
     "tables",
     "run",
+    "hear",
     "cli",
 )
 PACKAGE = Path(embedlib.__file__).parent

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from embedlib.audio.synth import synthesise_catalogue
+from embedlib.audio.encode import write_audio
+from embedlib.audio.synth import flip_bytes, synthesise_catalogue, synthesise_music
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
@@ -22,6 +23,14 @@ STAND_IN = "untrained-msd-musicnn-1"
 
 # Patches that overlap eightfold make a minute of audio a run of many seconds, which can be killed.
 RUN_OPTIONS = ("--patch-hop-frames", "24", "--max-failed", "9")
+
+MIXED_CLIPS = {
+    "hole.flac": (3.0, 22_050, 2),
+    "long.wav": (13.0, 44_100, 2),
+    "short.flac": (0.5, 16_000, 1),
+    "studio.wav": (4.0, 48_000, 1),
+}
+"""Seconds, rate and channels of the sound files of `mixed_clips`."""
 
 PATIENCE_S = 90.0
 POLL_S = 0.005
@@ -47,6 +56,33 @@ def environment(
 def model(environment: dict[str, str]) -> str:
     """MusiCNN with its real weights, else with random ones."""
     return "msd-musicnn-1" if "EMBEDLIB_MODELS" in environment else STAND_IN
+
+
+@pytest.fixture(scope="module")
+def in_this_process(environment: dict[str, str]) -> Iterator[pytest.MonkeyPatch]:
+    """Let calls in this process find the cache and the weights that the command finds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("EMBEDLIB_CACHE", "EMBEDLIB_MODELS"):
+            if name in environment:
+                patch.setenv(name, environment[name])
+            else:
+                patch.delenv(name, raising=False)
+        yield patch
+
+
+@pytest.fixture(scope="session")
+def mixed_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five short files: three rates, mono and stereo, one with a hole, one that is no audio."""
+    folder = tmp_path_factory.mktemp("mixed") / "clips"
+    folder.mkdir()
+    for number, (name, (duration_s, sr_hz, n_channels)) in enumerate(MIXED_CLIPS.items()):
+        music = synthesise_music(
+            duration_s, sr_hz=sr_hz, n_channels=n_channels, seed=number, style="drums"
+        )
+        write_audio(folder / name, music, sr_hz=sr_hz)
+    flip_bytes(folder / "hole.flac", n_bytes=2_000)
+    (folder / "text.mp3").write_text("This is not music.")
+    return folder
 
 
 @pytest.fixture(scope="session")

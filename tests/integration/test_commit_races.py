@@ -24,27 +24,32 @@ RACER = """
 import json, sys, time
 from pathlib import Path
 import numpy as np
-from embedlib.features.patches import patch_starts_ms
+from embedlib.features.front_end import front_end
+from embedlib.features.patches import PatchRule, patch_starts_ms
 from embedlib.records import DecodedTrack, Status, Track, TrackRow
 from embedlib.catalog.shards import group_shards
 from embedlib.tables.catalog import adopt
 from embedlib.tables.commit import commit_parts
-from embedlib.tables.manifest import ModelManifest, ensure_manifest
+from embedlib.tables.manifest import Column, ModelManifest, ensure_manifest
 from embedlib.tables.parts import write_part
 
 out, racer, n_tracks, per_shard = Path(sys.argv[1]), *map(int, sys.argv[2:])
+starts = patch_starts_ms(
+    5, rule=PatchRule(), front_end=front_end("musicnn-mel"), n_samples=160_000
+)
+activations = Column("activations", 3, ("model/Sigmoid",), "vector", 1)
 manifest = ModelManifest(
     model="tiny", n_dims=2, untrained=True, builder_version=1, seed=0, node="n",
     front_end="musicnn-mel", front_end_version=1, sr_hz=16000, resampler="soxr-hq",
     decoder="pyav", patch_frames=187, patch_hop_frames=93, last_patch="tile-short",
-    precision="f32", patches=True,
+    precision="f32", patches=True, n_vectors=2, columns=(activations,),
 )
 listed = [Track(f"t{n:03}", f"/t{n:03}.wav", 320_044, "1") for n in range(n_tracks)]
-starts = patch_starts_ms(5, hop_frames=93, hop_samples=256, sr_hz=16000)
 
 def row(track):
     decoded = DecodedTrack(0, Status.OK, "", 10.0, 16000, 1, 160_000)
-    return TrackRow(track, decoded, False, starts, np.full((5, 2), 0.5, np.float32))
+    embeddings, columns = np.full((10, 2), 0.5, np.float32), (np.ones((5, 3), np.float32),)
+    return TrackRow(track, decoded, False, starts, embeddings, columns)
 
 (out.parent / f"ready-{racer}").touch()
 while not (out.parent / "go").exists():

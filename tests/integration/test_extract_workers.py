@@ -37,7 +37,7 @@ class CrashingModel(ray_backend.ModelActor):
         os._exit(1)
 
 class CrashingDecoder(ray_backend.DecodeActor):
-    def decode(self, shard):
+    def decode(self, *_):
         os._exit(1)
         yield
 

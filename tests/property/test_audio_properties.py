@@ -13,17 +13,22 @@ from embedlib.audio.encode import write_audio
 from embedlib.audio.resample import make_resampler, resampled_length
 from embedlib.audio.samples import ClipCutter
 from embedlib.audio.synth import synthesise_music
-from embedlib.audio.waveform import MonoStream
+from embedlib.audio.waveform import AudioStream
 from embedlib.errors import AudioError
-from embedlib.records import KEPT, Float32, Status, Track
+from embedlib.records import KEPT, Float32, Signal, Status, Track
 
 rates_hz = st.integers(8_000, 192_000)
 
 
 def stream(y: Float32, bounds: list[int], *, sr_in_hz: int, sr_out_hz: int) -> Float32:
-    resampler = make_resampler("soxr-hq", sr_in_hz=sr_in_hz, sr_out_hz=sr_out_hz)
-    blocks = [resampler.push(block) for block in np.split(y, sorted(bounds))]
-    return np.concatenate([*blocks, resampler.flush()])
+    resampler = make_resampler(
+        "soxr-hq",
+        sr_in_hz=sr_in_hz,
+        sr_out_hz=sr_out_hz,
+        n_channels=1 if y.ndim == 1 else len(y),
+    )
+    blocks = [resampler.push(block) for block in np.split(y, sorted(bounds), axis=-1)]
+    return np.concatenate([*blocks, resampler.flush()], axis=-1)
 
 
 @given(n_samples=st.integers(0, 30_000), sr_in_hz=rates_hz, sr_out_hz=rates_hz)
@@ -37,15 +42,16 @@ def test_the_length_after_resampling_is_known_before(
 
 @given(
     n_samples=st.integers(0, 30_000),
+    shape=st.sampled_from([(), (2,)]),
     bounds=st.lists(st.integers(0, 30_000), max_size=5),
     sr_in_hz=st.sampled_from([8_000, 22_050, 44_100, 48_000, 96_000]),
-    sr_out_hz=st.sampled_from([11_025, 16_000, 48_000]),
+    sr_out_hz=st.sampled_from([11_025, 16_000, 44_100, 48_000]),
 )
 @settings(deadline=None, max_examples=40)
 def test_resampling_does_not_depend_on_the_blocks(
-    n_samples: int, bounds: list[int], sr_in_hz: int, sr_out_hz: int
+    n_samples: int, shape: tuple[int, ...], bounds: list[int], sr_in_hz: int, sr_out_hz: int
 ) -> None:
-    y = np.random.default_rng(seed=440).uniform(-1, 1, n_samples).astype(np.float32)
+    y = np.random.default_rng(seed=440).uniform(-1, 1, (*shape, n_samples)).astype(np.float32)
     whole = stream(y, [], sr_in_hz=sr_in_hz, sr_out_hz=sr_out_hz)
     blocks = stream(y, bounds, sr_in_hz=sr_in_hz, sr_out_hz=sr_out_hz)
     np.testing.assert_array_equal(blocks, whole)
@@ -99,13 +105,34 @@ def test_whatever_the_bytes_the_track_ends_in_a_status(
     assert status_of(path) in set(Status) - {Status.CRASHED, Status.MISSING, Status.CHANGED}
 
 
+@given(place=st.floats(0, 1), n_bytes=st.integers(1, 5_000))
+@settings(deadline=None, max_examples=60, derandomize=True)  # 16 bits of checksum may agree by luck
+def test_no_damage_to_the_frames_of_flac_passes_as_ok(
+    intact: dict[str, bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+    place: float,
+    n_bytes: int,
+) -> None:
+    content = bytearray(intact[".flac"])
+    first_frame = content.index(b"\xff\xf8")
+    start = first_frame + int(place * (len(content) - n_bytes - first_frame))
+    for at in range(start, start + n_bytes):
+        content[at] ^= 0xFF
+    path = tmp_path_factory.getbasetemp() / "flipped.flac"
+    path.write_bytes(content)
+    assert status_of(path) in {Status.DAMAGED, Status.TRUNCATED}
+
+
 def status_of(path: Path) -> Status:
-    with MonoStream(Track("t", str(path), -1, ""), rates_hz=[16_000]) as stream:
+    mono, stereo = Signal(16_000), Signal(16_000, 2)
+    with AudioStream(Track("t", str(path), -1, ""), signals=[mono, stereo]) as stream:
         try:
-            n_samples = sum(len(blocks[16_000]) for blocks in stream)
+            shapes = [(len(blocks[mono]), *blocks[stereo].shape) for blocks in stream]
         except AudioError as exc:
             return Status(exc.status)
         facts = stream.decoded(0)
     assert facts.status in KEPT
-    assert n_samples == resampled_length(facts.n_samples, sr_in_hz=facts.sr_hz, sr_out_hz=16_000)
+    n_samples = resampled_length(facts.n_samples, sr_in_hz=facts.sr_hz, sr_out_hz=16_000)
+    assert sum(n_mono for n_mono, _, _ in shapes) == n_samples
+    assert all(shape == (shape[0], 2, shape[0]) for shape in shapes)
     return facts.status

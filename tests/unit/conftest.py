@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from embedlib.features.patches import patch_starts_ms
-from embedlib.records import KEPT, DecodedTrack, PartResult, Status, Track, TrackRow
+from embedlib.features.front_end import front_end
+from embedlib.features.patches import PatchRule, patch_starts_ms
+from embedlib.records import KEPT, DecodedTrack, Int32, PartResult, Status, Track, TrackRow
 from embedlib.tables.commit import commit_parts
-from embedlib.tables.manifest import ModelManifest, ensure_manifest
+from embedlib.tables.manifest import Column, ModelManifest, ensure_manifest
 from embedlib.tables.parts import write_part
 
 PROVENANCE = {"engine": "fake", "machine": "here"}
@@ -40,23 +42,47 @@ def manifest() -> ModelManifest:
     )
 
 
-@pytest.fixture
-def make_row() -> Callable[..., TrackRow]:
-    """Make the row of a track of 10 s at 16 kHz, which has 5 patches."""
+ACTIVATIONS = Column("activations", 2, ("model/Sigmoid",), "vector", 1)
+MOODS = Column("moods-1.0", 3, ("out",), "vector", 1, "moods", "cd" * 32, ("sad", "calm", "glad"))
 
-    def make(track_id: str, *, status: Status = Status.OK, n_dims: int = 4) -> TrackRow:
+
+@pytest.fixture
+def banded(manifest: ModelManifest) -> ModelManifest:
+    """Three embeddings per patch, and two further vectors."""
+    return dataclasses.replace(manifest, n_vectors=3, columns=(ACTIVATIONS, MOODS))
+
+
+@pytest.fixture
+def make_row(manifest: ModelManifest) -> Callable[..., TrackRow]:
+    """Make the row of a track of 10 s at 16 kHz, which has 5 patches by the default rule."""
+
+    def make(
+        track_id: str, *, status: Status = Status.OK, manifest: ModelManifest = manifest
+    ) -> TrackRow:
         track = Track(track_id, f"/music/{track_id}", size=320_044, version="17")
         decoded = DecodedTrack(
             0, status, f"{status} {track_id}", 10.0, 16000, 1, 160_000, 0, 320_044
         )
         if status not in KEPT:
             return TrackRow(track, decoded)
-        starts = patch_starts_ms(5, hop_frames=93, hop_samples=256, sr_hz=16000)
         rng = np.random.default_rng(list(track_id.encode()))
-        values = rng.standard_normal((5, n_dims), dtype=np.float32)
-        return TrackRow(track, decoded, patch_t0_ms=starts, patch_embeddings=values)
+        shapes = [(manifest.n_vectors, manifest.n_dims), *((1, c.n_dims) for c in manifest.columns)]
+        starts = starts_of_ten_seconds(manifest)
+        embeddings, *columns = (
+            rng.standard_normal((len(starts) * n_vectors, n_dims), dtype=np.float32)
+            for n_vectors, n_dims in shapes
+        )
+        return TrackRow(track, decoded, False, starts, embeddings, tuple(columns))
 
     return make
+
+
+def starts_of_ten_seconds(manifest: ModelManifest) -> Int32:
+    front = front_end(manifest.front_end)
+    n_samples = 10 * front.sr_hz
+    rule = PatchRule(manifest.patch_frames, manifest.patch_hop_frames, manifest.last_patch)
+    n_patches = rule.n_patches(front.n_frames(n_samples))
+    return patch_starts_ms(n_patches, rule=rule, front_end=front, n_samples=n_samples)
 
 
 @pytest.fixture
@@ -91,7 +117,13 @@ def make_output(
 ) -> Callable[..., Path]:
     """Write a catalogue and one table with two tracks per shard, all committed."""
 
-    def make(out: Path, rows: Sequence[TrackRow], **options: object) -> Path:
+    def make(
+        out: Path,
+        rows: Sequence[TrackRow],
+        *,
+        manifest: ModelManifest = manifest,
+        **options: object,
+    ) -> Path:
         tracks = {
             "track_id": [row.track.track_id for row in rows],
             "version": [row.track.version for row in rows],
@@ -99,7 +131,7 @@ def make_output(
         write_deltalake(out / "catalog", pa.table(tracks))
         pairs = [rows[start : start + 2] for start in range(0, len(rows), 2)]
         parts = [
-            make_part(out, pair, shard_id=f"{number:02x}", **options)
+            make_part(out, pair, shard_id=f"{number:02x}", manifest=manifest, **options)
             for number, pair in enumerate(pairs)
         ]
         commit_parts(out, manifest.model, parts)

@@ -55,6 +55,21 @@ def test_equal_rates_change_nothing(name: str, rng: np.random.Generator) -> None
     np.testing.assert_array_equal(same, y)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("sr_out_hz", [16_000, 44_100, 48_000])
+def test_each_channel_of_stereo_gives_the_samples_that_it_gives_alone(
+    name: str, sr_out_hz: int, rng: np.random.Generator
+) -> None:
+    if quality_of(name) is not None:
+        pytest.importorskip("essentia")
+    rates = {"sr_in_hz": 44_100, "sr_out_hz": sr_out_hz}
+    y = rng.uniform(-1, 1, (2, 10_000)).astype(np.float32)
+    resampler = make_resampler(name, **rates, n_channels=2)
+    blocks = [resampler.push(y[:, :3_333]), resampler.push(y[:, 3_333:]), resampler.flush()]
+    alone = [resampled(name, channel, 10_000, **rates) for channel in y]
+    np.testing.assert_array_equal(np.concatenate(blocks, axis=1), alone)
+
+
 @pytest.mark.parametrize("n_samples", [0, 1, 2, 3])
 def test_the_shortest_signals_have_the_length_of_the_rule(n_samples: int) -> None:
     y = resampled("soxr-hq", np.ones(n_samples, np.float32), 1, sr_in_hz=44_100, sr_out_hz=16_000)
@@ -86,6 +101,12 @@ def test_an_unknown_resampler_is_refused(name: str) -> None:
 def test_a_rate_that_is_not_positive_is_refused(sr_in_hz: int, sr_out_hz: int) -> None:
     with pytest.raises(ConfigError, match="must be positive"):
         make_resampler("soxr-hq", sr_in_hz=sr_in_hz, sr_out_hz=sr_out_hz)
+
+
+@pytest.mark.parametrize("n_channels", [0, -1])
+def test_a_number_of_channels_that_is_not_positive_is_refused(n_channels: int) -> None:
+    with pytest.raises(ConfigError, match=f"n_channels={n_channels} must be positive"):
+        make_resampler("soxr-hq", sr_in_hz=44_100, sr_out_hz=16_000, n_channels=n_channels)
 
 
 def test_without_essentia_its_resampler_says_how_to_get_it(

@@ -10,9 +10,9 @@ import pytest
 
 from embedlib.audio.encode import write_audio
 from embedlib.audio.synth import FORMATS, STYLES, synthesise_catalogue, synthesise_music
-from embedlib.audio.waveform import MonoStream, as_failure
+from embedlib.audio.waveform import AudioStream, as_failure
 from embedlib.errors import AudioError, ConfigError
-from embedlib.records import DecodedTrack, Float32, Track
+from embedlib.records import DecodedTrack, Float32, Signal, Track
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def facts(catalogue: list[Path]) -> list[DecodedTrack]:
 
 
 def facts_of(path: Path) -> DecodedTrack:
-    with MonoStream(Track("t", str(path), -1, ""), rates_hz=[16_000]) as stream:
+    with AudioStream(Track("t", str(path), -1, ""), signals=[Signal(16_000)]) as stream:
         try:
             list(stream)
         except AudioError as exc:

@@ -1,4 +1,4 @@
-"""Mono streams: one decode, all rates, and facts that survive a failure."""
+"""Audio streams: one decode, all signals, and facts that survive a failure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from embedlib.audio.decode import AudioLimits
 from embedlib.audio.encode import write_audio
 from embedlib.audio.resample import resampled_length
 from embedlib.audio.synth import synthesise_music
-from embedlib.audio.waveform import MonoStream, as_failure
+from embedlib.audio.waveform import AudioStream, as_failure
 from embedlib.errors import (
     AudioError,
     ChangedAudioError,
@@ -23,19 +23,23 @@ from embedlib.errors import (
     TooLongAudioError,
     UndecodableAudioError,
 )
-from embedlib.records import DecodedTrack, Float32, Status, Track
+from embedlib.records import DecodedTrack, Float32, Signal, Status, Track
 
-RATES_HZ = (16_000, 11_025, 48_000)
+MONO = Signal(16_000)
+STEREO = Signal(44_100, 2)
+SIGNALS = (MONO, Signal(11_025), Signal(48_000), Signal(48_000, 2), STEREO)
 
 
 def track_of(path: Path, start_s: float | None = None, end_s: float | None = None) -> Track:
     return Track("t", str(path), -1, "", start_s, end_s)
 
 
-def gather(stream: MonoStream) -> dict[int, Float32]:
+def gather(stream: AudioStream) -> dict[Signal, Float32]:
     with stream:
         blocks = list(stream)
-    return {rate_hz: np.concatenate([block[rate_hz] for block in blocks]) for rate_hz in blocks[0]}
+    return {
+        signal: np.concatenate([block[signal] for block in blocks], axis=-1) for signal in blocks[0]
+    }
 
 
 @pytest.fixture
@@ -48,45 +52,91 @@ def song(tmp_path: Path) -> Path:
 def test_a_long_file_gives_the_same_samples_as_one_block(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    y = (rng.integers(-(2**15), 2**15, (2, 5 * BLOCK_SAMPLES)) / 2**15).astype(np.float32)
+    y = noise(2, 5 * BLOCK_SAMPLES, rng)
     write_audio(tmp_path / "y.wav", y, sr_hz=44_100)
-    streamed = gather(MonoStream(track_of(tmp_path / "y.wav"), rates_hz=[16_000]))[16_000]
+    streamed = gather(AudioStream(track_of(tmp_path / "y.wav"), signals=[MONO]))[MONO]
     mono = (y[0] + y[1]) / np.float32(2)
     np.testing.assert_array_equal(streamed, soxr.resample(mono, 44_100, 16_000, quality="HQ"))
 
 
-def test_every_rate_comes_with_every_block(song: Path) -> None:
-    with MonoStream(track_of(song), rates_hz=[*RATES_HZ, 16_000]) as stream:
-        assert all(tuple(blocks) == RATES_HZ for blocks in stream)
+def test_every_signal_comes_with_every_block(song: Path) -> None:
+    with AudioStream(track_of(song), signals=[*SIGNALS, MONO]) as stream:
+        assert all(tuple(blocks) == SIGNALS for blocks in stream)
 
 
-def test_rates_do_not_influence_each_other(song: Path) -> None:
-    together = gather(MonoStream(track_of(song), rates_hz=RATES_HZ))
-    for rate_hz in RATES_HZ:
-        alone = gather(MonoStream(track_of(song), rates_hz=[rate_hz]))
-        np.testing.assert_array_equal(together[rate_hz], alone[rate_hz])
+def test_signals_do_not_influence_each_other(song: Path) -> None:
+    together = gather(AudioStream(track_of(song), signals=SIGNALS))
+    for signal in SIGNALS:
+        alone = gather(AudioStream(track_of(song), signals=[signal]))
+        np.testing.assert_array_equal(together[signal], alone[signal])
 
 
-def test_lengths_follow_from_the_facts(song: Path) -> None:
-    stream = MonoStream(track_of(song), rates_hz=RATES_HZ)
-    lengths = {rate_hz: len(y) for rate_hz, y in gather(stream).items()}
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_shapes_follow_from_the_facts(song: Path, signal: Signal) -> None:
+    stream = AudioStream(track_of(song), signals=[signal])
+    y = gather(stream)[signal]
     n_samples = stream.decoded(0).n_samples
-    assert lengths == {
-        rate_hz: resampled_length(n_samples, sr_in_hz=44_100, sr_out_hz=rate_hz)
-        for rate_hz in RATES_HZ
-    }
+    length = resampled_length(n_samples, sr_in_hz=44_100, sr_out_hz=signal.sr_hz)
+    assert y.shape == ((length,) if signal.n_channels == 1 else (2, length))
+
+
+def test_stereo_at_the_rate_of_the_file_is_the_file(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    y = noise(2, 2 * BLOCK_SAMPLES, rng)
+    write_audio(tmp_path / "y.flac", y, sr_hz=44_100)
+    stream = AudioStream(track_of(tmp_path / "y.flac"), signals=[STEREO])
+    np.testing.assert_array_equal(gather(stream)[STEREO], y)
+    assert stream.n_resamplings == 0
+
+
+def test_a_channel_of_stereo_is_resampled_as_a_mono_file_of_it(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    y = noise(2, 2 * BLOCK_SAMPLES, rng)
+    write_audio(tmp_path / "both.wav", y, sr_hz=48_000)
+    write_audio(tmp_path / "right.wav", y[1:], sr_hz=48_000)
+    both = gather(AudioStream(track_of(tmp_path / "both.wav"), signals=[STEREO]))[STEREO]
+    right = Signal(44_100)
+    expected = gather(AudioStream(track_of(tmp_path / "right.wav"), signals=[right]))[right]
+    np.testing.assert_array_equal(both[1], expected)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3, 6])
+def test_without_left_and_right_both_channels_are_the_mono_mix(
+    tmp_path: Path, rng: np.random.Generator, n_channels: int
+) -> None:
+    write_audio(tmp_path / "y.wav", noise(n_channels, 8_000, rng), sr_hz=48_000)
+    mono = Signal(STEREO.sr_hz)
+    stream = AudioStream(track_of(tmp_path / "y.wav"), signals=[STEREO, mono])
+    signals = gather(stream)
+    np.testing.assert_array_equal(signals[STEREO], [signals[mono], signals[mono]])
+    assert stream.n_resamplings == 1
+
+
+def test_a_file_is_resampled_once_for_each_signal_that_is_not_at_its_rate(song: Path) -> None:
+    stream = AudioStream(track_of(song), signals=[*SIGNALS, *SIGNALS])
+    assert stream.n_resamplings == 0
+    gather(stream)
+    assert stream.n_resamplings == len({MONO, *SIGNALS} - {STEREO})
+
+
+def noise(n_channels: int, n_samples: int, rng: np.random.Generator) -> Float32:
+    """Noise on a grid of 16 bits, which every lossless codec keeps."""
+    samples = rng.integers(-(2**15), 2**15, (n_channels, n_samples))
+    return (samples / 2**15).astype(np.float32)
 
 
 def test_a_clip_is_resampled_as_a_file_of_its_own(tmp_path: Path, song: Path) -> None:
-    clip = gather(MonoStream(track_of(song, 1.0, 2.5), rates_hz=[44_100]))[44_100]
+    clip = gather(AudioStream(track_of(song, 1.0, 2.5), signals=[Signal(44_100)]))[Signal(44_100)]
     write_audio(tmp_path / "clip.wav", clip[np.newaxis], sr_hz=44_100, codec="pcm_f32le")
-    expected = gather(MonoStream(track_of(tmp_path / "clip.wav"), rates_hz=[16_000]))[16_000]
-    actual = gather(MonoStream(track_of(song, 1.0, 2.5), rates_hz=[16_000]))[16_000]
+    expected = gather(AudioStream(track_of(tmp_path / "clip.wav"), signals=[MONO]))[MONO]
+    actual = gather(AudioStream(track_of(song, 1.0, 2.5), signals=[MONO]))[MONO]
     np.testing.assert_array_equal(actual, expected)
 
 
 def test_the_facts_are_those_of_the_file(song: Path) -> None:
-    stream = MonoStream(track_of(song), rates_hz=[16_000])
+    stream = AudioStream(track_of(song), signals=[MONO])
     gather(stream)
     facts = stream.decoded(7)
     assert (facts.index, facts.status, facts.duration_s) == (7, Status.OK, 5.0)
@@ -103,7 +153,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 def peak_bytes(folder: Path, duration_s: int) -> int:
     path = folder / f"{duration_s}.wav"
     write_audio(path, synthesise_music(duration_s, sr_hz=8_000, n_channels=1), sr_hz=8_000)
-    with MonoStream(track_of(path), rates_hz=[16_000]) as stream:
+    with AudioStream(track_of(path), signals=[MONO, STEREO]) as stream:
         tracemalloc.start()
         for _ in stream:
             pass
@@ -113,7 +163,7 @@ def peak_bytes(folder: Path, duration_s: int) -> int:
 
 
 def test_a_missing_file_has_no_facts(tmp_path: Path) -> None:
-    stream = MonoStream(track_of(tmp_path / "gone.wav"), rates_hz=[16_000])
+    stream = AudioStream(track_of(tmp_path / "gone.wav"), signals=[MONO])
     with pytest.raises(MissingAudioError):
         gather(stream)
     assert stream.decoded(3) == DecodedTrack(3, Status.OK)
@@ -122,7 +172,7 @@ def test_a_missing_file_has_no_facts(tmp_path: Path) -> None:
 def test_a_file_that_fails_keeps_its_size_and_hash(tmp_path: Path) -> None:
     path = tmp_path / "text.mp3"
     path.write_text("no music\n" * 100)
-    stream = MonoStream(track_of(path), rates_hz=[16_000])
+    stream = AudioStream(track_of(path), signals=[MONO])
     with pytest.raises(UndecodableAudioError):
         gather(stream)
     assert stream.decoded(0).size == 900
@@ -133,7 +183,7 @@ def test_a_failure_half_way_keeps_what_was_learned(tmp_path: Path) -> None:
     path = tmp_path / "y.mp3"
     write_audio(path, np.zeros((1, 44_100 * 9), np.float32), sr_hz=44_100)
     path.write_bytes(path.read_bytes().replace(b"Xing", b"none").replace(b"Info", b"none"))
-    stream = MonoStream(track_of(path), rates_hz=[16_000], limits=AudioLimits(max_duration_s=5.0))
+    stream = AudioStream(track_of(path), signals=[MONO], limits=AudioLimits(max_duration_s=5.0))
     with pytest.raises(TooLongAudioError):
         gather(stream)
     assert stream.decoded(0).sr_hz == 44_100
@@ -155,7 +205,7 @@ def test_every_audio_error_has_a_status(error_class: type[AudioError]) -> None:
 
 
 def test_a_file_that_changes_under_the_decoder_is_changed(song: Path) -> None:
-    with MonoStream(track_of(song), rates_hz=[16_000]) as stream:
+    with AudioStream(track_of(song), signals=[MONO]) as stream:
         blocks = iter(stream)
         next(blocks)
         song.write_bytes(song.read_bytes() + b"more")
@@ -164,7 +214,7 @@ def test_a_file_that_changes_under_the_decoder_is_changed(song: Path) -> None:
 
 
 def test_a_stream_that_is_left_early_closes_quietly(song: Path) -> None:
-    with MonoStream(track_of(song), rates_hz=[16_000]) as stream:
+    with AudioStream(track_of(song), signals=[MONO]) as stream:
         next(iter(stream))
         song.unlink()
 
@@ -172,8 +222,9 @@ def test_a_stream_that_is_left_early_closes_quietly(song: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rates_hz": []}, "at least one"),
-        ({"rates_hz": [16_000, 0]}, "must be positive"),
+        ({"signals": []}, "at least one"),
+        ({"signals": [MONO, Signal(0)]}, "sr_hz=0 with n_channels=1 is no signal"),
+        ({"signals": [Signal(16_000, 3)]}, "sr_hz=16000 with n_channels=3 is no signal"),
         ({"decoder": "sox"}, "decoder='sox' is not known"),
         ({"resampler": "linear"}, "resampler='linear' is not known"),
         ({"decoder": "essentia"}, "resampler='soxr-hq' does not go with decoder='essentia'"),
@@ -183,14 +234,14 @@ def test_an_impossible_request_is_refused_before_anything_is_opened(
     options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        MonoStream(Track("t", "gone.wav", -1, ""), **{"rates_hz": [16_000], **options})  # type: ignore[arg-type]
+        AudioStream(Track("t", "gone.wav", -1, ""), **{"signals": [MONO], **options})  # type: ignore[arg-type]
 
 
-def essentia_stream(path: Path, *clip: float) -> MonoStream:
+def essentia_stream(path: Path, *clip: float) -> AudioStream:
     pytest.importorskip("essentia")
-    return MonoStream(
+    return AudioStream(
         track_of(path, *clip),
-        rates_hz=[16_000, 11_025],
+        signals=SIGNALS,
         decoder="essentia",
         resampler="essentia-q1",
     )
@@ -199,13 +250,34 @@ def essentia_stream(path: Path, *clip: float) -> MonoStream:
 def test_essentia_gives_the_samples_of_its_mono_loader(song: Path) -> None:
     signals = gather(essentia_stream(song))
     standard = pytest.importorskip("essentia.standard")
-    for rate_hz, y in signals.items():
-        loader = standard.MonoLoader(filename=str(song), sampleRate=rate_hz, resampleQuality=1)
-        np.testing.assert_array_equal(y, loader())
+    for sr_hz in (16_000, 11_025, 48_000):
+        loader = standard.MonoLoader(filename=str(song), sampleRate=sr_hz, resampleQuality=1)
+        np.testing.assert_array_equal(signals[Signal(sr_hz)], loader())
+
+
+def test_essentia_gives_the_samples_of_its_audio_loader_in_stereo(song: Path) -> None:
+    signals = gather(essentia_stream(song))
+    standard = pytest.importorskip("essentia.standard")
+    samples = standard.AudioLoader(filename=str(song))()[0]
+    np.testing.assert_array_equal(signals[STEREO], samples.T)
+    resample = standard.Resample(inputSampleRate=44_100, outputSampleRate=48_000, quality=1)
+    right = resample(np.ascontiguousarray(samples[:, 1]))
+    np.testing.assert_array_equal(signals[Signal(48_000, 2)][1], right)
+
+
+def test_essentia_gives_a_mono_file_twice_in_stereo(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    y = noise(1, 8_000, rng)
+    write_audio(tmp_path / "y.wav", y, sr_hz=44_100)
+    signals = gather(essentia_stream(tmp_path / "y.wav"))
+    mono = signals[Signal(48_000)]
+    np.testing.assert_array_equal(signals[Signal(48_000, 2)], [mono, mono])
+    np.testing.assert_array_equal(signals[STEREO], [y[0], y[0]])
 
 
 def test_essentia_and_pyav_agree_on_the_facts(song: Path) -> None:
-    pyav, essentia = MonoStream(track_of(song), rates_hz=[16_000]), essentia_stream(song)
+    pyav, essentia = AudioStream(track_of(song), signals=[MONO]), essentia_stream(song)
     gather(pyav)
     gather(essentia)
     assert essentia.decoded(0) == pyav.decoded(0)
@@ -213,7 +285,9 @@ def test_essentia_and_pyav_agree_on_the_facts(song: Path) -> None:
 
 def test_essentia_cuts_clips_at_the_new_rate(song: Path) -> None:
     whole, stream = gather(essentia_stream(song)), essentia_stream(song, 1.0, 2.5)
-    np.testing.assert_array_equal(gather(stream)[16_000], whole[16_000][16_000:40_000])
+    clip = gather(stream)
+    np.testing.assert_array_equal(clip[MONO], whole[MONO][16_000:40_000])
+    np.testing.assert_array_equal(clip[STEREO], whole[STEREO][:, 44_100:110_250])
     assert stream.decoded(0).n_samples == round(1.5 * 44_100)
 
 

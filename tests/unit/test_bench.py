@@ -34,7 +34,12 @@ CONFIG = {
 def bench() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "jobs"))
-        yield importlib.import_module("bench")
+        yield importlib.import_module("bench_extract")
+
+
+@pytest.fixture(scope="module")
+def setting(bench: ModuleType) -> ModuleType:
+    return importlib.import_module("bench_setting")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +48,7 @@ def figures(bench: ModuleType) -> ModuleType:
 
 
 def run_of(figures: ModuleType, contender: str, timed_s: float, **other: Any) -> Any:
-    values = dict.fromkeys(("stream_s", "load_s", "cpu_s", "wall_s"), timed_s)
+    values = dict.fromkeys(("stream_s", "load_s", "cpu_s", "stream_cpu_s", "wall_s"), timed_s)
     audio_s = other.get("audio_s", 600.0)
     counts = {"audio_s": audio_s, "stream_audio_s": audio_s, "n_files": 9, "n_patches": 90}
     return figures.Run(contender=contender, timed_s=timed_s, **(values | counts | other))
@@ -151,20 +156,20 @@ def test_a_cpu_without_a_name_is_unknown(figures: ModuleType) -> None:
     assert figures.cpu_of("processor : 0\n") == ("unknown", ())
 
 
-def test_every_copy_of_a_file_has_a_name_of_its_own(bench: ModuleType, tmp_path: Path) -> None:
+def test_every_copy_of_a_file_has_a_name_of_its_own(setting: ModuleType, tmp_path: Path) -> None:
     files = [tmp_path / "a.mp3", tmp_path / "b b.wav"]
-    folder = bench.link_copies(files, tmp_path / "links", n_copies=3)
+    folder = setting.link_copies(files, tmp_path / "links", n_copies=3)
     assert len(list(folder.iterdir())) == 6
     assert {link.readlink() for link in folder.iterdir()} == set(files)
 
 
 @pytest.mark.parametrize("folder", ["absent", "empty"])
 def test_a_folder_without_audio_is_an_error_with_the_way_out(
-    bench: ModuleType, tmp_path: Path, folder: str
+    setting: ModuleType, tmp_path: Path, folder: str
 ) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"no audio in .*--audio"):
-        bench.audio_files(tmp_path / folder)
+        setting.audio_files(tmp_path / folder)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +197,7 @@ def test_without_weights_nothing_is_measured(bench: ModuleType, tmp_path: Path) 
 
 
 @pytest.fixture
-def ready(bench: ModuleType, shared_models: Path, tmp_path: Path) -> Any:
+def ready(bench: ModuleType, setting: ModuleType, shared_models: Path, tmp_path: Path) -> Any:
     """A bench with one clip of four seconds to warm up with."""
     pytest.importorskip("essentia")
     clip = tmp_path / "clip.wav"
@@ -202,7 +207,7 @@ def ready(bench: ModuleType, shared_models: Path, tmp_path: Path) -> Any:
         scratch=tmp_path,
         cores=[0],
         weights=shared_models / "msd-musicnn-1.pb",
-        warm_up=bench.link_copies([clip], tmp_path / "warm-up"),
+        warm_up=setting.link_copies([clip], tmp_path / "warm-up"),
     )
 
 
@@ -210,6 +215,7 @@ def ready(bench: ModuleType, shared_models: Path, tmp_path: Path) -> Any:
 def test_a_measurement_counts_what_was_saved(bench: ModuleType, ready: Any, contender: str) -> None:
     run = ready.measure(getattr(bench, contender), ready.warm_up, out=ready.scratch / "out")
     assert (run.n_files, run.n_patches) == (1, 1)
+    assert 0 < run.stream_cpu_s <= run.cpu_s
     assert run.audio_s == pytest.approx(4.0, abs=0.01)
     assert 0 < run.stream_s <= run.timed_s < run.wall_s
 
@@ -220,9 +226,10 @@ def test_a_contender_that_dies_is_one_line(bench: ModuleType, ready: Any) -> Non
         broken.measure(bench.REFERENCE, ready.warm_up, out=ready.scratch / "out")
 
 
-def test_an_error_of_the_script_is_one_line_and_its_exit_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["extract", "models"])
+def test_an_error_of_the_script_is_one_line_and_its_exit_code(tmp_path: Path, verb: str) -> None:
     ended = subprocess.run(
-        [sys.executable, ROOT / "jobs/bench.py", "extract", "--config", tmp_path / "absent.yaml"],
+        [sys.executable, ROOT / "jobs/bench.py", verb, "--config", tmp_path / "absent.yaml"],
         capture_output=True,
         text=True,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -17,12 +19,13 @@ from embedlib.features.patches import (
 
 
 def cut(n_frames: int, rule: PatchRule) -> tuple[list[list[int]], bool]:
-    """Number the frames of each patch."""
-    frames = np.arange(n_frames, dtype=np.float32)[:, None].repeat(2, axis=1)
+    """Number the frames of each patch; zeros that fill up stand out as 0."""
+    first = 1 if rule.last in ("pad-short", "pad", "centred") else 0
+    frames = np.arange(first, first + n_frames, dtype=np.float32)[:, None].repeat(2, axis=1)
     cutter = PatchCutter(rule)
-    first = cutter.push(frames)
-    last, padded = cutter.finish()
-    return [*first[..., 0].astype(int).tolist(), *last[..., 0].astype(int).tolist()], padded
+    early = cutter.push(frames)
+    late, padded = cutter.finish()
+    return [*early[..., 0].astype(int).tolist(), *late[..., 0].astype(int).tolist()], padded
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,16 @@ def cut(n_frames: int, rule: PatchRule) -> tuple[list[list[int]], bool]:
         ("tile-short", 1, [[0, 0, 0, 0]]),
         ("tile-short", 3, [[0, 1, 2, 0]]),
         ("tile-short", 6, [[0, 1, 2, 3]]),
+        ("pad-short", 3, [[1, 2, 3, 0]]),
+        ("pad-short", 6, [[1, 2, 3, 4]]),
+        ("pad", 1, [[1, 0, 0, 0]]),
+        ("pad", 3, [[1, 2, 3, 0]]),
+        ("pad", 4, [[1, 2, 3, 4], [4, 0, 0, 0]]),
+        ("pad", 7, [[1, 2, 3, 4], [4, 5, 6, 7], [7, 0, 0, 0]]),
+        ("centred", 1, [[0, 0, 1, 0]]),
+        ("centred", 2, [[0, 0, 1, 2], [2, 0, 0, 0]]),
+        ("centred", 4, [[0, 0, 1, 2], [2, 3, 4, 0], [0, 0, 0, 0]][:2]),
+        ("centred", 7, [[0, 0, 1, 2], [2, 3, 4, 5], [5, 6, 7, 0]]),
     ],
 )
 def test_each_rule_treats_the_rest_as_it_says(
@@ -54,7 +67,16 @@ def test_repeat_without_overlap_adds_nothing_to_whole_patches() -> None:
 
 @pytest.mark.parametrize(
     ("last", "n_frames", "padded"),
-    [("tile-short", 3, True), ("tile-short", 4, False), ("repeat", 3, True), ("repeat", 5, False)],
+    [
+        ("tile-short", 3, True),
+        ("tile-short", 4, False),
+        ("repeat", 3, True),
+        ("repeat", 5, False),
+        ("pad", 3, True),
+        ("pad", 5, False),
+        ("centred", 3, True),
+        ("centred", 4, False),
+    ],
 )
 def test_only_a_track_shorter_than_a_patch_is_padded(
     last: LastPatch, n_frames: int, padded: bool
@@ -62,7 +84,7 @@ def test_only_a_track_shorter_than_a_patch_is_padded(
     assert cut(n_frames, PatchRule(patch_frames=4, hop_frames=2, last=last))[1] is padded
 
 
-@pytest.mark.parametrize("last", ["tile-short", "discard", "repeat"])
+@pytest.mark.parametrize("last", get_args(LastPatch))
 def test_a_track_without_frames_has_no_patch(last: LastPatch) -> None:
     patches, padded = PatchCutter(PatchRule(last=last)).finish()
     assert (len(patches), padded) == (0, False)
@@ -85,9 +107,17 @@ def test_the_counts_that_essentia_gives_for_whole_seconds(seconds: int, n_patche
 
 
 def test_starts_are_whole_milliseconds_even_where_the_hop_is_not() -> None:
-    starts_ms = patch_starts_ms(4, hop_frames=1, hop_samples=512, sr_hz=11025)
+    rule = PatchRule(patch_frames=2, hop_frames=1)
+    tempo = front_end("tempocnn-mel")
+    starts_ms = patch_starts_ms(4, rule=rule, front_end=tempo, n_samples=0)
     assert starts_ms.dtype == np.int32
     assert starts_ms.tolist() == [0, 46, 93, 139]
+
+
+def test_the_first_of_centred_patches_starts_half_a_patch_before_the_audio() -> None:
+    rule = PatchRule(patch_frames=10, hop_frames=5, last="centred")
+    mel = front_end("musicnn-mel")
+    assert patch_starts_ms(3, rule=rule, front_end=mel, n_samples=0).tolist() == [-80, 0, 80]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +127,7 @@ def test_starts_are_whole_milliseconds_even_where_the_hop_is_not() -> None:
         ({"hop_frames": 0}, "hop_frames=0 .*; use 187 for patches without overlap"),
         ({"hop_frames": -93}, "hop_frames=-93"),
         ({"hop_frames": 188}, "hop_frames=188"),
-        ({"last": "zeros"}, "'zeros'; choose one of tile-short, discard, repeat"),
+        ({"last": "zeros"}, "'zeros'; choose one of tile-short, pad-short, discard"),
     ],
 )
 def test_an_impossible_rule_is_refused(values: dict, message: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -17,31 +16,19 @@ from embedlib.models.registry import model_spec, model_specs
 from embedlib.models.spec import ModelSpec
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-TRAINABLE = ("/kernel", "/bias", "/gamma", "/beta")
 
-every_spec = pytest.mark.parametrize("spec", model_specs(), ids=lambda spec: spec.name)
+# The others are written by the same code, but take a second each.
+SMALL = [spec for spec in model_specs() if spec.write_graph and spec.n_trainable < 10_000_000]
+
+every_small_spec = pytest.mark.parametrize("spec", SMALL, ids=lambda spec: spec.name)
 
 
-def nodes_of(spec: ModelSpec, seed: int = 0) -> dict:
-    graph = parse_graph(build_untrained(spec, seed=seed), origin=spec.name)
+def nodes_of(spec: ModelSpec) -> dict:
+    graph = parse_graph(build_untrained(spec), origin=spec.name)
     return {node.name: node for node in list_nodes(graph)}
 
 
-@every_spec
-def test_the_graph_has_as_many_trainable_parameters_as_the_paper_says(spec: ModelSpec) -> None:
-    weights = [node for name, node in nodes_of(spec).items() if name.endswith(TRAINABLE)]
-    assert sum(prod(node.shape) for node in weights) == spec.n_trainable
-
-
-@every_spec
-def test_the_graph_has_the_nodes_of_the_spec_in_their_shapes(spec: ModelSpec) -> None:
-    nodes = nodes_of(spec)
-    assert nodes[spec.input_node].shape == (None, *spec.input_shape)
-    assert nodes[spec.embedding_node].shape == (None, spec.n_dims)
-    assert nodes["model/Sigmoid"].shape == (None, spec.n_activations)
-
-
-@every_spec
+@every_small_spec
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(spec: ModelSpec) -> None:
     once = build_untrained(spec, seed=3)
     assert build_untrained(spec.as_untrained(), seed=3) == once
@@ -51,7 +38,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(spec: ModelS
 def test_no_two_models_share_their_weights() -> None:
     kernels = [
         const_array(node).tobytes()
-        for spec in model_specs()
+        for spec in SMALL
         for node in parse_graph(build_untrained(spec), origin=spec.name).node
         if node.op == "Const" and node.name.endswith("/kernel")
     ]
@@ -73,6 +60,8 @@ def test_the_musicnn_graph_has_every_node_of_the_published_file() -> None:
     [
         ("msd-musicnn-1", "40e25d14477c4948"),
         ("msd-vgg-1", "64918d15a6e449b1"),
+        ("deepsquare-k16-3", "36e15fa6ddc4fef3"),
+        ("openl3-music-mel128-emb512-3", "0f17350c1b440438"),
     ],
 )
 def test_weights_of_builder_version_1_stay_as_they_are(name: str, digest: str) -> None:
@@ -87,3 +76,10 @@ def test_weights_of_builder_version_1_stay_as_they_are(name: str, digest: str) -
 def test_a_negative_seed_is_refused() -> None:
     with pytest.raises(ConfigError, match="seed=-1 is negative"):
         build_untrained(model_spec("msd-vgg-1"), seed=-1)
+
+
+def test_a_model_whose_graph_nothing_here_writes_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"no untrained stand-in for discogs-effnet-bs64-1; .*pull"
+    ):
+        build_untrained(model_spec("discogs-effnet-bs64-1"))

@@ -44,14 +44,53 @@ def test_list_names_every_model() -> None:
     assert all(name in run("list") for name in (spec.name for spec in model_specs()))
 
 
+def test_list_says_what_a_model_hears_gives_and_costs_to_get() -> None:
+    columns = run("list").splitlines()[0].split("  ")
+    musicnn = run_json("list")["models"][0]
+    assert [title.strip() for title in columns if title.strip()] == [
+        *("model", "dims", "front end", "Hz", "patch s", "hop s", "licence", "weights")
+    ]
+    assert (musicnn["n_dims"], musicnn["n_vectors"], musicnn["front_end"]) == (
+        200,
+        1,
+        "musicnn-mel",
+    )
+    assert (musicnn["sr_hz"], musicnn["hop_s"]) == (16000, pytest.approx(1.488))
+    assert musicnn["availability"] == "embedlib models pull msd-musicnn-1"
+
+
+def test_list_shows_how_many_vectors_a_patch_gives() -> None:
+    (row,) = (line for line in run("list").splitlines() if line.startswith("spleeter-5s-3"))
+    assert "16x1280" in row.split()
+
+
+def test_list_opens_no_weight_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "msd-vgg-1.pb").write_bytes(b"damaged")
+    monkeypatch.setenv("EMBEDLIB_MODELS", str(tmp_path))
+    listed = {model["name"]: model["availability"] for model in run_json("list")["models"]}
+    assert listed["msd-vgg-1"] == str(tmp_path / "msd-vgg-1.pb")
+    assert listed["msd-vgg-t200"] == "never published"
+
+
 def test_info_says_what_a_user_needs_to_know() -> None:
     facts = run_json("info", "msd-musicnn-1")
-    assert facts["outputs"]["embeddings"] == "model/dense/BiasAdd"
+    assert facts["outputs"]["embeddings"] == {
+        "nodes": ["model/dense/BiasAdd"],
+        "n_values": 200,
+        "n_vectors": 1,
+        "readout": "vector",
+    }
     assert facts["receptive_field_s"] == pytest.approx(3.008)
     assert facts["licence"].startswith("CC BY-NC-SA 4.0")
     assert facts["weights"] is None
     assert "EMBEDLIB_MODELS" in facts["weights_problem"]
     assert "model/dense/BiasAdd" in run("info", "msd-musicnn-1")
+
+
+def test_info_names_the_variants_and_what_they_change() -> None:
+    facts = run_json("info", "deepsquare-k16-3")
+    assert facts["variants"]["paper"]["hop_frames"] == 16
+    assert "paper: (hop_frames: 16" in run("info", "deepsquare-k16-3")
 
 
 def test_info_of_an_untrained_model_builds_nothing(tmp_path: Path) -> None:
@@ -91,6 +130,9 @@ def test_verify_ends_with_1_when_a_file_has_changed() -> None:
         (["info", "msd-musicn-1"], ConfigError),
         (["nodes", "gone.pb"], WeightsMissingError),
         (["pull", "msd-vgg-1"], ConfigError),
+        (["pull", "emomusic-msd-vgg-1"], ConfigError),
+        (["pull", "emomusic-msd-vg-1"], ConfigError),
+        (["build", "audioset-yamnet-1"], ConfigError),
         (["pull", "msd-vgg-t200"], WeightsMissingError),
     ],
 )

@@ -7,8 +7,10 @@ import pytest
 from tensorboardX.proto.graph_pb2 import GraphDef
 
 from embedlib.errors import GraphRefusedError, ModelError
-from embedlib.models.graph import const_array, list_nodes, parse_graph, prune
+from embedlib.models import shaping
+from embedlib.models.graph import const_array, list_nodes, parse_graph, prune, resolve_node
 from embedlib.models.graph_writer import GraphWriter
+from embedlib.models.layers import Layers
 
 
 @pytest.fixture
@@ -25,8 +27,23 @@ def shapes(writer: GraphWriter) -> dict[str, tuple[int | None, ...] | None]:
 
 
 def delimited(number: int, data: bytes) -> bytes:
-    """Encode a short protobuf field by hand."""
+    """Encode a protobuf field of less than 128 bytes by hand."""
     return bytes([number << 3 | 2, len(data)]) + data
+
+
+def library(op: str) -> bytes:
+    """Encode a function library with one function of one node."""
+    node = delimited(1, b"quiet") + delimited(2, op.encode())
+    return delimited(2, delimited(1, delimited(3, node)))
+
+
+@pytest.fixture(params=["PartitionedCall", "StatefulPartitionedCall"])
+def calling(request: pytest.FixtureRequest, writer: GraphWriter) -> bytes:
+    """Give a graph that calls a function, and reads its second output."""
+    x = writer.placeholder("x", shape=[-1, 2])
+    call = writer.op(request.param, "call", [x], T=None)
+    writer.op("Relu", "y", [f"{call}:1"])
+    return writer.serialise()
 
 
 @pytest.mark.parametrize(
@@ -40,12 +57,27 @@ def test_an_op_that_is_not_on_the_allow_list_is_refused_by_name(
         parsed(writer)
 
 
-def test_an_op_hidden_in_the_function_library_is_refused(writer: GraphWriter) -> None:
-    writer.placeholder("x", shape=[-1, 2])
-    node = delimited(1, b"quiet") + delimited(2, b"WriteFile")
-    library = delimited(1, delimited(3, node))
+def test_an_op_hidden_in_the_function_library_is_refused(calling: bytes) -> None:
     with pytest.raises(GraphRefusedError, match=r"'WriteFile' in node 'quiet \(in the function"):
-        parse_graph(writer.serialise() + delimited(2, library), origin="x.pb")
+        parse_graph(calling + library("WriteFile"), origin="x.pb")
+
+
+def test_a_call_of_a_function_of_harmless_ops_is_allowed(calling: bytes) -> None:
+    graph = parse_graph(calling + library("Relu"), origin="x.pb")
+    assert [node.shape for node in list_nodes(graph)] == [(None, 2), None, None]
+
+
+@pytest.mark.parametrize("output", ["m/y", "m/call", "m/call:1"])
+def test_pruning_keeps_the_library_where_a_function_is_called(calling: bytes, output: str) -> None:
+    graph = parse_graph(calling + library("Relu"), origin="x.pb")
+    pruned = prune(graph, outputs=[output]).SerializeToString()
+    assert pruned.endswith(library("Relu"))
+    parse_graph(pruned, origin="pruned")
+
+
+def test_pruning_drops_the_library_where_no_function_is_called(calling: bytes) -> None:
+    graph = parse_graph(calling + library("Relu"), origin="x.pb")
+    assert library("Relu") not in prune(graph, outputs=["m/x"]).SerializeToString()
 
 
 def test_a_function_library_that_cannot_be_read_is_refused(writer: GraphWriter) -> None:
@@ -102,6 +134,36 @@ def test_pruning_to_an_unknown_node_is_refused(writer: GraphWriter) -> None:
     writer.placeholder("x", shape=[-1, 2])
     with pytest.raises(ModelError, match="no node 'm/z'; see `embedlib models nodes FILE`"):
         prune(parsed(writer), outputs=["m/z"])
+
+
+def test_the_input_of_a_node_is_its_first_tensor_with_its_port(calling: bytes) -> None:
+    graph = GraphDef.FromString(calling)
+    assert resolve_node(graph, "input of m/y") == "m/call:1"
+    assert resolve_node(graph, "input of m/call") == "m/x"
+    assert resolve_node(graph, "m/anything") == "m/anything"
+
+
+def test_control_inputs_and_the_first_port_are_no_part_of_a_name(writer: GraphWriter) -> None:
+    x = writer.placeholder("x", shape=[-1, 2])
+    writer.op("Relu", "y", [f"{x}:0"])
+    graph = parsed(writer)
+    graph.node[1].input.insert(0, "^m/x")
+    assert resolve_node(graph, "input of m/y") == "m/x"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("input of m/z", "no node 'm/z'; see `embedlib models nodes FILE`"),
+        ("input of m/x", r"node 'm/x' \(Placeholder\) takes no input"),
+    ],
+)
+def test_the_input_of_what_has_none_is_refused(
+    writer: GraphWriter, name: str, message: str
+) -> None:
+    writer.placeholder("x", shape=[-1, 2])
+    with pytest.raises(ModelError, match=message):
+        resolve_node(parsed(writer), name)
 
 
 def test_inputs_that_do_not_fit_are_refused(writer: GraphWriter) -> None:
@@ -167,6 +229,67 @@ def test_a_reshape_with_an_unknown_batch_keeps_what_is_certain(
     assert shapes(writer)["m/y"] == expected
 
 
+def test_the_shape_of_a_transposed_convolution_is_the_one_that_is_asked_for(
+    writer: GraphWriter,
+) -> None:
+    layers = Layers(writer, rng=np.random.default_rng(0))
+    image = writer.placeholder("image", shape=[-1, 4, 3, 2])
+    layers.conv2d_transpose(
+        image, name="up", kernel=(5, 5, 7, 2), strides=(2, 2), rows_columns=(8, 6)
+    )
+    assert shapes(writer)["m/up/BiasAdd"] == (None, 8, 6, 7)
+
+
+def test_lengths_that_are_computed_in_the_graph_are_followed(writer: GraphWriter) -> None:
+    x = writer.placeholder("x", shape=[7, -1])
+    rows = shaping.length(writer, x, name="rows", axis=0)
+    missing = writer.op("FloorMod", "missing", [rows, writer.const("four", 4)], T="int32")
+    columns = shaping.length(writer, x, name="columns", axis=1)
+    shaping.pad_end(writer, x, name="longer", axis=0, rank=2, n_zeros=missing)
+    shaping.pad_end(writer, x, name="wider", axis=1, rank=2, n_zeros=columns)
+    shaping.first_along(writer, x, name="shorter", axis=0, stop=missing)
+    shaping.first_along(writer, x, name="narrower", axis=1, stop=missing)
+    found = shapes(writer)
+    assert found["m/longer"] == (10, None)
+    assert found["m/wider"] == (7, None)
+    assert found["m/shorter"] == (3, None)
+    assert found["m/narrower"] == (7, None)
+
+
+@pytest.mark.parametrize(("axis", "expected"), [(0, (2, 3)), (1, (3, 2))])
+def test_vectors_are_packed_with_their_values(
+    writer: GraphWriter, axis: int, expected: tuple[int, ...]
+) -> None:
+    vector = writer.const("vector", [1, 2, 3])
+    packed = writer.op("Pack", "packed", [vector, vector], T="int32", N=2, axis=axis)
+    total = writer.op("Add", "total", [packed, packed], T="int32")
+    flat = writer.op("Reshape", "flat", [total, writer.const("all", [-1])], T="int32")
+    assert shapes(writer)["m/packed"] == shapes(writer)["m/total"] == expected
+    assert shapes(writer)[flat] == (6,)
+
+
+def test_a_sign_that_is_turned_is_not_taken_for_the_value_before(writer: GraphWriter) -> None:
+    x = writer.placeholder("x", shape=[-1, 6])
+    target = writer.op("Neg", "target", [writer.const("c", [1, -6])], T="int32")
+    writer.op("Reshape", "y", [x, target], Tshape="int32")
+    assert shapes(writer)["m/y"] is None
+
+
+def test_the_parts_of_an_axis_have_the_other_axes(writer: GraphWriter) -> None:
+    x = writer.placeholder("x", shape=[-1, 3, 6])
+    for part in shaping.unstack(writer, x, name="parts", axis=1, n_parts=3):
+        writer.op("Relu", f"relu_{part[-1]}", [part])
+    assert {shape for name, shape in shapes(writer).items() if "relu" in name} == {(None, 6)}
+
+
+@pytest.mark.parametrize(("op", "length"), [("RFFT", 5), ("IRFFT", 8)])
+def test_the_length_of_a_transform_follows(writer: GraphWriter, op: str, length: int) -> None:
+    x = writer.placeholder("x", shape=[-1, 6])
+    size = writer.const("size", [8])
+    writer.op(op, "y", [x, size], T=None, Treal="float32", Tcomplex="complex64")
+    assert shapes(writer)["m/y"] == (None, length)
+
+
 def test_shapes_of_an_input_of_unknown_rank_stay_unknown(writer: GraphWriter) -> None:
     x = writer.flag_placeholder("x")
     ops = ["Relu", "Shape", "Softmax"]
@@ -179,5 +302,15 @@ def test_types_are_named_as_numpy_names_them(writer: GraphWriter) -> None:
     x = writer.placeholder("x", shape=[-1, 2])
     writer.flag_placeholder("flag")
     writer.op("Shape", "shape", [x], out_type="int32")
+    spectrum = writer.op("RFFT", "rfft", [x, x], T=None, Treal="float32", Tcomplex="complex64")
+    writer.op("ComplexAbs", "abs", [spectrum], T="complex64", Tout="float32")
+    writer.op("Less", "less", [x, x])
     dtypes = [node.dtype for node in list_nodes(parsed(writer))]
-    assert dtypes == ["float32", "bool", "int32"]
+    assert dtypes == ["float32", "bool", "int32", "complex64", "float32", "bool"]
+
+
+def test_a_name_scope_holds_the_nodes_inside_and_no_weights(writer: GraphWriter) -> None:
+    with writer.name_scope("inner"):
+        assert writer.placeholder("x", shape=[-1]) == "m/inner/x"
+        assert writer.variable("w", np.zeros(2, np.float32)) == "w/read"
+    assert writer.placeholder("x", shape=[-1]) == "m/x"

@@ -15,7 +15,9 @@ import pytest
 
 from embedlib.errors import ConfigError, HashMismatchError, ModelError, WeightsMissingError
 from embedlib.models.builder import build_untrained
-from embedlib.models.pull import pull
+from embedlib.models.graph_writer import GraphWriter
+from embedlib.models.heads import locate_head
+from embedlib.models.pull import pull, pull_head
 from embedlib.models.registry import model_spec
 from embedlib.models.spec import ModelSpec
 from embedlib.models.store import locate, weights_folder
@@ -25,15 +27,63 @@ GRAPH = build_untrained(VGG)
 SHA256 = hashlib.sha256(GRAPH).hexdigest()
 
 
+HEAD = "mood_happy-msd-vgg-1"
+
+
+def head_graph() -> bytes:
+    writer = GraphWriter(scope="model")
+    embeddings = writer.placeholder("Placeholder", shape=[-1, 256])
+    writer.op("Softmax", "Softmax", [embeddings])
+    return writer.serialise()
+
+
+def metadata(*, node: str = "model/flatten/Reshape") -> bytes:
+    outputs = [{"name": node, "output_purpose": "embeddings"}]
+    return json.dumps({"schema": {"outputs": outputs}}).encode()
+
+
+def head_metadata(*, n_classes: int = 256) -> bytes:
+    document = {
+        "classes": [f"class {index}" for index in range(n_classes)],
+        "schema": {
+            "inputs": [{"name": "model/Placeholder"}],
+            "outputs": [{"name": "model/Softmax", "output_purpose": "predictions"}],
+        },
+        "inference": {"embedding_model": {"model_name": "msd-vgg-1"}},
+    }
+    return json.dumps(document).encode()
+
+
+BODIES = {
+    "/good": GRAPH,
+    "/other": build_untrained(VGG, seed=1),
+    "/described.pb": GRAPH,
+    "/described.json": metadata(),
+    "/misdescribed.pb": GRAPH,
+    "/misdescribed.json": metadata(node="model/dense/BiasAdd"),
+    "/page.pb": GRAPH,
+    "/page.json": b"<html>",
+    "/broken.pb": GRAPH,
+    f"/heads/mood_happy/{HEAD}.pb": head_graph(),
+    f"/heads/mood_happy/{HEAD}.json": head_metadata(),
+    f"/alone/mood_happy/{HEAD}.pb": head_graph(),
+    f"/wrong/mood_happy/{HEAD}.pb": head_graph(),
+    f"/wrong/mood_happy/{HEAD}.json": head_metadata(n_classes=2),
+}
+
+
 class Handler(BaseHTTPRequestHandler):
     released = threading.Event()
 
     def do_GET(self) -> None:
-        if self.path == "/404":
+        if self.path == "/broken.json":
+            self.send_error(500)
+            return
+        if self.path.endswith(("404", ".json")) and self.path not in BODIES:
             self.send_error(404)
             return
         self.send_response(200)
-        body = {"/good": GRAPH, "/other": build_untrained(VGG, seed=1)}.get(self.path, b"<html>")
+        body = BODIES.get(self.path, b"<html>")
         if self.path == "/truncated":
             self.send_header("Content-Length", str(len(GRAPH)))
             body = GRAPH[:1000]
@@ -156,6 +206,65 @@ def test_a_locked_hash_holds_for_later_downloads(server: str) -> None:
     file.path.unlink()
     with pytest.raises(HashMismatchError):
         pull(spec_at(f"{server}/other", sha256=None), trust_first=True)
+
+
+def test_metadata_are_kept_beside_the_weights(server: str) -> None:
+    file = pull(spec_at(f"{server}/described.pb"))
+    assert file.path.with_suffix(".json").read_bytes() == metadata()
+    assert locate(VGG) == file
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/misdescribed.pb", "misdescribed.json gives embeddings node 'model/dense/BiasAdd'"),
+        ("/page.pb", "page.json is damaged: the file: Invalid JSON"),
+        ("/broken.pb", "broken.pb: HTTP status 500"),
+    ],
+)
+def test_metadata_that_are_there_have_to_be_right(server: str, path: str, error: str) -> None:
+    with pytest.raises(ModelError, match=error):
+        pull(spec_at(f"{server}{path}"))
+    assert nothing_is_left()
+
+
+def test_a_pulled_head_is_locked_and_found(server: str) -> None:
+    head = pull_head(HEAD, trust_first=True, base_url=f"{server}/heads")
+    assert head.path.read_bytes() == head_graph()
+    assert locate_head(HEAD, model=VGG) == head
+    assert pull_head(HEAD, base_url=f"{server}/404") == head
+
+
+def test_the_hash_of_a_head_is_locked_only_by_the_users_word(server: str) -> None:
+    with pytest.raises(ConfigError, match=f"no sha256 of {HEAD} is known; add --trust-first"):
+        pull_head(HEAD, base_url=f"{server}/heads")
+    assert nothing_is_left()
+
+
+def test_a_head_that_lost_its_metadata_gets_them_again(server: str) -> None:
+    head = pull_head(HEAD, trust_first=True, base_url=f"{server}/heads")
+    head.path.with_suffix(".json").unlink()
+    assert pull_head(HEAD, base_url=f"{server}/heads") == head
+    assert locate_head(HEAD, model=VGG) == head
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("alone", f"there is no .*{HEAD}.json, which would name the classes"),
+        ("wrong", "gives 256 values, its metadata name 2 classes"),
+        ("gone", "is not a TensorFlow graph|there is no"),
+    ],
+)
+def test_half_a_head_is_not_kept(server: str, folder: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        pull_head(HEAD, trust_first=True, base_url=f"{server}/{folder}")
+    assert nothing_is_left()
+
+
+def test_what_is_no_head_of_a_known_model_is_not_fetched(server: str) -> None:
+    with pytest.raises(ConfigError, match="'msd-vgg-2' is not the name of a head; name it TASK-"):
+        pull_head("msd-vgg-2", trust_first=True, base_url=server)
 
 
 def test_weights_that_nobody_gives_out_are_not_searched_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,11 +19,12 @@ from embedlib.errors import (
     WeightsMissingError,
 )
 from embedlib.models.builder import build_untrained
+from embedlib.models.cache import add, verify
 from embedlib.models.graph_writer import GraphWriter
 from embedlib.models.locks import write_atomically
 from embedlib.models.registry import model_spec
-from embedlib.models.spec import ModelSpec
-from embedlib.models.store import add, build, cache_folder, locate, verify, weights_folder
+from embedlib.models.spec import ModelSpec, Output
+from embedlib.models.store import build, cache_folder, find_weights, locate, weights_folder
 
 VGG = model_spec("msd-vgg-1")
 GRAPH = build_untrained(VGG)
@@ -43,9 +45,19 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def pinned(spec: ModelSpec, graph: bytes) -> ModelSpec:
-    sha256 = hashlib.sha256(graph).hexdigest()
-    return replace(spec, weights=replace(spec.weights, sha256=sha256))
+def pinned(spec: ModelSpec, graph: bytes, **hashes: str) -> ModelSpec:
+    hashes = hashes or {"sha256": hashlib.sha256(graph).hexdigest()}
+    return replace(spec, weights=replace(spec.weights, **hashes))
+
+
+def taking_logits(spec: ModelSpec) -> ModelSpec:
+    """Name the tensor by the node that takes it: it is `model/dense/BiasAdd` in the graph."""
+    return replace(spec, outputs=(Output("embeddings", ("input of model/Sigmoid",), 50),))
+
+
+def write_metadata(path: Path, **output: object) -> None:
+    outputs = [{"name": "model/flatten/Reshape", "output_purpose": "embeddings"} | output]
+    path.with_suffix(".json").write_text(json.dumps({"schema": {"outputs": outputs}}))
 
 
 def test_the_cache_is_in_the_home_folder_unless_it_is_set(
@@ -110,6 +122,45 @@ def test_no_engine_gets_a_graph_with_a_dangerous_op(tmp_path: Path) -> None:
     evil.write_bytes(writer.serialise())
     with pytest.raises(GraphRefusedError, match="WriteFile"):
         locate(VGG, path=evil)
+
+
+def test_the_names_of_tensors_are_those_of_the_file(file: Path) -> None:
+    found = locate(taking_logits(VGG), path=file)
+    assert found.outputs[0].nodes == ("model/dense/BiasAdd",)
+    assert locate(VGG, path=file).outputs == VGG.outputs
+    assert found.input_node == "model/Placeholder"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input_node": "input of model/gone"}, "is not msd-vgg-1: .*no node 'model/gone'"),
+        ({"input_node": "model/Sigmoid"}, r"'model/Sigmoid' takes the shape .* not \(187, 96\)"),
+        ({"input_shape": (187, 64)}, r"takes the shape \(None, 187, 96\), not \(187, 64\)"),
+    ],
+)
+def test_a_graph_without_the_input_of_the_model_is_refused(
+    file: Path, changes: dict, message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        locate(replace(VGG, **changes), path=file)
+
+
+def test_metadata_beside_the_weights_are_held_against_the_spec(file: Path) -> None:
+    write_metadata(file, shape=[1, 256])
+    assert locate(VGG, path=file).path == file
+    write_metadata(file, shape=[1, 255])
+    with pytest.raises(ModelError, match=r"mine.json gives .* \[1, 255\], msd-vgg-1 has \[256\]"):
+        locate(VGG, path=file)
+
+
+def test_metadata_know_a_tensor_by_the_name_that_it_has_in_the_file(file: Path) -> None:
+    spec = taking_logits(VGG)
+    write_metadata(file)
+    with pytest.raises(ModelError, match="gives embeddings node 'model/flatten/Reshape'"):
+        locate(spec, path=file)
+    write_metadata(file, name="model/dense/BiasAdd:0")
+    assert locate(spec, path=file).path == file
 
 
 def test_an_untrained_model_is_built_once_and_found_again() -> None:
@@ -192,6 +243,75 @@ def test_the_file_of_another_model_is_refused(file: Path, name: str, message: st
 def test_adding_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsMissingError, match=r"no file .*gone.pb"):
         add(tmp_path / "gone.pb", name="msd-vgg-1")
+
+
+def test_metadata_are_copied_with_the_file_that_they_belong_to(file: Path) -> None:
+    write_metadata(file)
+    added = add(file, name="msd-vgg-1")
+    assert added.path.with_suffix(".json").read_bytes() == file.with_suffix(".json").read_bytes()
+    assert locate(VGG) == added
+
+
+def test_an_onnx_file_is_taken_where_it_is_preferred(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBEDLIB_MODELS", str(tmp_path))
+    write_atomically(weights_folder() / "msd-vgg-1.onnx", b"onnx")
+    write_atomically(tmp_path / "msd-vgg-1.pb", GRAPH)
+    assert locate(VGG, prefer_onnx=True).path == weights_folder() / "msd-vgg-1.onnx"
+    assert locate(VGG).path == tmp_path / "msd-vgg-1.pb"
+
+
+def test_an_engine_that_prefers_onnx_takes_the_graph_where_there_is_no_onnx(file: Path) -> None:
+    added = add(file, name="msd-vgg-1")
+    assert locate(VGG, prefer_onnx=True) == added
+
+
+def test_an_onnx_file_has_a_hash_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.onnx"
+    file.write_bytes(b"onnx")
+    sha256 = hashlib.sha256(b"onnx").hexdigest()
+    assert locate(pinned(VGG, b"", sha256="00", onnx_sha256=sha256), path=file).sha256 == sha256
+    with pytest.raises(HashMismatchError, match="expected 00"):
+        locate(pinned(VGG, b"", onnx_sha256="00"), path=file)
+
+
+def test_a_graph_and_an_onnx_file_of_one_model_are_locked_side_by_side(
+    file: Path, tmp_path: Path
+) -> None:
+    onnx = tmp_path / "mine.onnx"
+    onnx.write_bytes(b"onnx")
+    add(file, name="msd-vgg-1")
+    add(onnx, name="msd-vgg-1")
+    assert [(f.path.suffix, f.is_good, f.expected is None) for f in verify()] == [
+        (".onnx", True, False),
+        (".pb", True, False),
+    ]
+
+
+def test_a_tensor_that_is_found_by_its_place_needs_the_graph(tmp_path: Path) -> None:
+    spec = taking_logits(VGG)
+    onnx = weights_folder() / "msd-vgg-1.onnx"
+    write_atomically(onnx, b"onnx")
+    assert find_weights(spec, prefer_onnx=True) is None
+    with pytest.raises(ModelError, match=r"is ONNX.*; give msd-vgg-1.pb"):
+        locate(spec, path=onnx)
+
+
+@pytest.mark.parametrize("name", ["gone.onnx", "gone.pb"])
+def test_a_folder_is_no_weight_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(ModelError, match="cannot be read: Is a directory"):
+        locate(VGG, path=tmp_path / name)
+
+
+def test_a_model_that_cannot_be_built_says_so_and_names_the_download() -> None:
+    spec = replace(VGG, write_graph=None)
+    with pytest.raises(ConfigError, match=r"no untrained .*; .*`embedlib models pull msd-vgg-1`"):
+        build(spec)
+    with pytest.raises(WeightsMissingError) as caught:
+        locate(spec)
+    assert "embedlib models build" not in caught.value.fix
 
 
 def test_verify_tells_good_changed_and_unknown_files_apart(file: Path) -> None:

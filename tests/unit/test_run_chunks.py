@@ -92,9 +92,9 @@ def shard(tmp_path: Path) -> Shard:
     return Shard("s", tuple(Track(name, str(tmp_path / name), -1, "") for name in names), 10.0)
 
 
-def job(*, chunk_bytes: int) -> DecodeJob:
+def job(*front_ends: str, chunk_bytes: int) -> DecodeJob:
     limits = AudioLimits(max_duration_s=3600.0, cpu_deadline_s=60.0)
-    return DecodeJob(("musicnn-mel",), "pyav", "soxr-hq", limits, chunk_bytes)
+    return DecodeJob(front_ends or (MEL.name,), "pyav", "soxr-hq", limits, chunk_bytes)
 
 
 def test_a_shard_gives_the_same_frames_in_chunks_of_any_size(shard: Shard) -> None:
@@ -120,3 +120,20 @@ def test_equal_songs_have_equal_frames(shard: Shard) -> None:
     n_frames = chunk.segments[0].n_frames
     assert n_frames == MEL.n_frames(5 * 16_000)
     assert np.array_equal(chunk.frames[:n_frames], chunk.frames[n_frames:])
+
+
+def test_chunks_of_a_waveform_are_bounded_like_all_others(shard: Shard) -> None:
+    chunks = list(decode_shard(shard, job("mono-48k", "stereo-44k", chunk_bytes=100_000)))
+    assert max(chunk.frames.nbytes for chunk in chunks) <= 100_000
+    for name, n_channels, sr_hz in (("mono-48k", 1, 48_000), ("stereo-44k", 2, 44_100)):
+        frames = np.concatenate([chunk.frames for chunk in chunks if chunk.front_end == name])
+        assert frames.shape == (2 * 5 * sr_hz, n_channels)
+
+
+def test_each_track_ends_once_for_each_front_end(shard: Shard) -> None:
+    names = ("mono-48k", "musicnn-mel", "stereo-44k")
+    chunks = list(decode_shard(shard, job(*names, chunk_bytes=100_000)))
+    for name in names:
+        ended = [each for chunk in chunks if chunk.front_end == name for each in chunk.ended]
+        assert [decoded.index for decoded in ended] == [0, 1, 2]
+        assert [decoded.status for decoded in ended] == ["ok", "undecodable", "ok"]

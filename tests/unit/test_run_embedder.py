@@ -1,4 +1,4 @@
-"""From chunks of frames to rows, with an engine whose embeddings can be foretold."""
+"""From chunks of frames to rows, with a model whose embeddings can be foretold."""
 
 from __future__ import annotations
 
@@ -10,44 +10,45 @@ import pytest
 
 from embedlib.config import extract_config
 from embedlib.errors import EngineError
+from embedlib.features.patch_input import patch_input
 from embedlib.features.patches import PatchRule
 from embedlib.models.registry import model_spec
 from embedlib.models.store import WeightFile
 from embedlib.records import DecodedTrack, FeatureChunk, Float32, Segment, Status, Track
 from embedlib.run.embedding import ShardEmbedder
+from embedlib.run.instances import Instance
 from embedlib.run.job import ModelJob
 from embedlib.run.prepare import model_job
+from embedlib.run.resolve import Prepared
 
 N_BANDS = 96
 N_DIMS = 200
 TRACKS = tuple(Track(f"t{number}", f"/t{number}", -1, "") for number in range(3))
 
 
-class MeanEngine:
-    """The mean of a patch, repeated; remembers its batches."""
+class MeanModel:
+    """The mean of a patch, repeated, once per output; remembers its batches."""
 
-    name = "mean"
-
-    def __init__(self, n_dims: int = N_DIMS) -> None:
+    def __init__(self, n_vectors: tuple[int, ...] = (1,)) -> None:
         self.batches: list[Float32] = []
-        self._n_dims = n_dims
+        self.n_outputs = len(n_vectors)
+        self._n_vectors = n_vectors
 
     def __call__(self, batch: Float32) -> tuple[Float32, ...]:
         self.batches.append(batch.copy())
-        means = batch.reshape(len(batch), -1).mean(axis=1, keepdims=True)
-        return (np.repeat(means, self._n_dims, axis=1),)
+        means = batch.reshape(len(batch), 1, -1).mean(axis=2, keepdims=True)
+        return tuple(np.tile(means, (1, number, N_DIMS)) for number in self._n_vectors)
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> ModelJob:
     """A job with patches of 10 frames, 5 apart, in batches of 4."""
     spec = model_spec("msd-vgg-1")
-    file = WeightFile(tmp_path / "none.pb", "ab" * 32, untrained=False)
+    file = WeightFile(tmp_path / "none.pb", "ab" * 32, False, spec.input_node, spec.outputs)
     config = extract_config({"sources": ["a"], "models": [spec.name], "out": "o"})
-    made = model_job(spec, file, config, folder=tmp_path)
-    return replace(
-        made, rule=PatchRule(10, 5), patch_shape=(10, N_BANDS), n_dims=N_DIMS, batch_size=4
-    )
+    prepared = Prepared(Instance(spec.name, spec), config, file, spec.outputs[:1], ())
+    made = model_job(prepared, folder=tmp_path)
+    return replace(made, rule=PatchRule(10, 5), input_shape=(10, N_BANDS), batch_size=4)
 
 
 def chunk(*lengths: int, first: int = 0, ended: bool = True) -> FeatureChunk:
@@ -59,7 +60,7 @@ def chunk(*lengths: int, first: int = 0, ended: bool = True) -> FeatureChunk:
 
 
 def test_each_track_gets_the_embeddings_of_its_own_patches(job: ModelJob) -> None:
-    embedder = ShardEmbedder(MeanEngine(), job)
+    embedder = ShardEmbedder(MeanModel(), job)
     embedder.add(chunk(20, 10, 33))
     rows = embedder.rows(TRACKS)
     assert [len(row.patch_embeddings) for row in rows] == [3, 1, 5]
@@ -69,31 +70,31 @@ def test_each_track_gets_the_embeddings_of_its_own_patches(job: ModelJob) -> Non
 
 
 def test_starts_of_patches_are_in_milliseconds(job: ModelJob) -> None:
-    embedder = ShardEmbedder(MeanEngine(), job)
+    embedder = ShardEmbedder(MeanModel(), job)
     embedder.add(chunk(20, 10, 10))
     row = embedder.rows(TRACKS)[0]
     assert row.patch_t0_ms.tolist() == [0, 80, 160]  # 5 frames of 256 samples at 16 kHz
 
 
 def test_batches_are_filled_across_tracks_and_have_one_shape(job: ModelJob) -> None:
-    engine = MeanEngine()
-    embedder = ShardEmbedder(engine, job)
+    model = MeanModel()
+    embedder = ShardEmbedder(model, job)
     embedder.add(chunk(20, 10, 33))
     embedder.rows(TRACKS)
-    assert [batch.shape for batch in engine.batches] == [(4, 10, N_BANDS)] * 3
-    assert engine.batches[0][:, 0, 0].tolist() == [1, 1, 1, 2]
+    assert [batch.shape for batch in model.batches] == [(4, 10, N_BANDS)] * 3
+    assert model.batches[0][:, 0, 0].tolist() == [1, 1, 1, 2]
 
 
 def test_the_last_batch_is_filled_up_with_silence(job: ModelJob) -> None:
-    engine = MeanEngine()
-    embedder = ShardEmbedder(engine, job)
+    model = MeanModel()
+    embedder = ShardEmbedder(model, job)
     embedder.add(chunk(20, 10, 33))
     embedder.rows(TRACKS)
-    assert not engine.batches[-1][1:].any()
+    assert not model.batches[-1][1:].any()
 
 
 def test_a_track_may_come_in_any_number_of_chunks(job: ModelJob) -> None:
-    whole, cut = ShardEmbedder(MeanEngine(), job), ShardEmbedder(MeanEngine(), job)
+    whole, cut = ShardEmbedder(MeanModel(), job), ShardEmbedder(MeanModel(), job)
     whole.add(chunk(23))
     for length in (7, 1, 10):
         cut.add(chunk(length, ended=False))
@@ -103,7 +104,7 @@ def test_a_track_may_come_in_any_number_of_chunks(job: ModelJob) -> None:
 
 
 def test_a_track_shorter_than_a_patch_is_padded_and_says_so(job: ModelJob) -> None:
-    embedder = ShardEmbedder(MeanEngine(), job)
+    embedder = ShardEmbedder(MeanModel(), job)
     embedder.add(chunk(4, 10, 10))
     assert [(row.padded, len(row.patch_embeddings)) for row in embedder.rows(TRACKS)] == [
         (True, 1),
@@ -113,7 +114,7 @@ def test_a_track_shorter_than_a_patch_is_padded_and_says_so(job: ModelJob) -> No
 
 
 def test_a_short_track_fails_where_the_rule_discards_it(job: ModelJob) -> None:
-    embedder = ShardEmbedder(MeanEngine(), replace(job, rule=PatchRule(10, 5, "discard")))
+    embedder = ShardEmbedder(MeanModel(), replace(job, rule=PatchRule(10, 5, "discard")))
     embedder.add(chunk(4, 10, 10))
     row = embedder.rows(TRACKS)[0]
     assert (row.decoded.status, row.patch_embeddings) == (Status.TOO_SHORT, None)
@@ -121,7 +122,7 @@ def test_a_short_track_fails_where_the_rule_discards_it(job: ModelJob) -> None:
 
 
 def test_frames_of_a_track_that_failed_later_are_void(job: ModelJob) -> None:
-    embedder = ShardEmbedder(MeanEngine(), job)
+    embedder = ShardEmbedder(MeanModel(), job)
     embedder.add(chunk(30, ended=False))
     gone = DecodedTrack(0, Status.TIMEOUT, "too slow")
     embedder.add(FeatureChunk("musicnn-mel", np.empty((0, N_BANDS), np.float32), (), (gone,)))
@@ -130,7 +131,7 @@ def test_frames_of_a_track_that_failed_later_are_void(job: ModelJob) -> None:
 
 
 def test_a_patch_that_is_not_finite_fails_its_track_alone(job: ModelJob) -> None:
-    embedder = ShardEmbedder(MeanEngine(), job)
+    embedder = ShardEmbedder(MeanModel(), job)
     bad = chunk(10, 10, 10)
     bad.frames[12] = np.inf
     embedder.add(bad)
@@ -138,13 +139,60 @@ def test_a_patch_that_is_not_finite_fails_its_track_alone(job: ModelJob) -> None
 
 
 def test_a_lost_chunk_is_an_error_and_no_row(job: ModelJob) -> None:
-    embedder = ShardEmbedder(MeanEngine(), job)
+    embedder = ShardEmbedder(MeanModel(), job)
     embedder.add(chunk(10, 10))
     with pytest.raises(EngineError, match="'t2' came without an end"):
         embedder.rows(TRACKS)
 
 
-def test_an_output_of_another_shape_is_refused(job: ModelJob) -> None:
-    embedder = ShardEmbedder(MeanEngine(n_dims=50), job)
-    with pytest.raises(EngineError, match=r"mean gave \(4, 50\)"):
-        embedder.add(chunk(33))
+def test_all_vectors_of_a_patch_follow_each_other(job: ModelJob) -> None:
+    embedder = ShardEmbedder(MeanModel(n_vectors=(3,)), job)
+    embedder.add(chunk(20, 10, 10))
+    row = embedder.rows(TRACKS)[0]
+    assert row.patch_embeddings.shape == (3 * 3, N_DIMS)
+    assert len(row.patch_t0_ms) == 3
+
+
+def test_further_outputs_have_one_vector_for_each_patch(job: ModelJob) -> None:
+    embedder = ShardEmbedder(MeanModel(n_vectors=(2, 1, 1)), job)
+    embedder.add(chunk(20, 10, 33))
+    for number, row in enumerate(embedder.rows(TRACKS)):
+        n_patches = len(row.patch_t0_ms)
+        assert [column.shape for column in row.columns] == [(n_patches, N_DIMS)] * 2
+        assert all((column == number + 1).all() for column in row.columns)
+
+
+def test_a_track_that_failed_has_no_columns(job: ModelJob) -> None:
+    embedder = ShardEmbedder(
+        MeanModel(n_vectors=(1, 1)),
+        replace(job, rule=PatchRule(30, 5, "discard"), input_shape=(30, N_BANDS)),
+    )
+    embedder.add(chunk(33, 10))
+    kept, failed = embedder.rows(TRACKS[:2])
+    assert (len(kept.columns), failed.columns) == (1, ())
+
+
+def test_zeros_fill_the_last_patch_where_the_rule_pads(job: ModelJob) -> None:
+    model = MeanModel()
+    embedder = ShardEmbedder(model, replace(job, rule=PatchRule(10, 10, "pad")))
+    embedder.add(chunk(24))
+    (row,) = embedder.rows(TRACKS[:1])
+    assert row.patch_embeddings[:, 0].tolist() == pytest.approx([1.0, 1.0, 0.4])
+
+
+def test_patches_are_made_into_inputs_of_the_model(job: ModelJob) -> None:
+    model = MeanModel()
+    tempo = replace(
+        job,
+        front_end="tempocnn-mel",
+        patch_input="tempocnn",
+        rule=PatchRule(256, 128),
+        input_shape=(40, 256, 1),
+    )
+    embedder = ShardEmbedder(model, tempo)
+    frames = np.random.default_rng(440).random((256, 40), np.float32)
+    ends = (DecodedTrack(0, Status.OK),)
+    embedder.add(FeatureChunk("tempocnn-mel", frames, (Segment(0, 256),), ends))
+    embedder.rows(TRACKS[:1])
+    expected = patch_input("tempocnn").make(frames).reshape(40, 256, 1)
+    assert np.array_equal(model.batches[0][0], expected)

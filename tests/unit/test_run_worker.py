@@ -1,10 +1,10 @@
-"""A model worker: attempts beside each other, parts on disk, graphs on the node."""
+"""A model worker: attempts beside each other, parts on disk, outputs, graphs on the node."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,31 +12,43 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from embedlib.audio.decode import AudioLimits
+from embedlib.audio.encode import write_audio
+from embedlib.audio.synth import synthesise_music
 from embedlib.config import extract_config
-from embedlib.errors import ModelError
-from embedlib.models.registry import model_spec
-from embedlib.models.store import WeightFile, locate
+from embedlib.errors import EngineError, HashMismatchError, ModelError
+from embedlib.models.spec import ACTIVATIONS, EMBEDDINGS, Output
 from embedlib.records import DecodedTrack, FeatureChunk, Segment, Shard, Status, Track
-from embedlib.run.job import ModelJob
+from embedlib.run.job import DecodeJob, ModelJob
+from embedlib.run.model import graph_file, materialise
 from embedlib.run.prepare import model_job
-from embedlib.run.worker import ModelWorker, materialise
+from embedlib.run.resolve import Prepared, prepare_models
+from embedlib.run.worker import ModelWorker
 
+MODEL = "untrained-msd-musicnn-1"
 SHARD = Shard("0a", (Track("a", "/a", 10, "1"), Track("b", "/b", 10, "1")), 6.0)
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> WeightFile:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    """An untrained MusiCNN with its activations."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EMBEDLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return locate(model_spec("untrained-msd-musicnn-1"))
+        values = {"sources": ["a"], "models": [MODEL], "out": "o", "outputs": [ACTIVATIONS]}
+        (found,) = prepare_models(extract_config(values))
+        yield found
 
 
 @pytest.fixture
-def job(weights: WeightFile, tmp_path: Path) -> ModelJob:
-    config = extract_config({"sources": ["a"], "models": ["m"], "out": "o"})
+def graph(prepared: Prepared) -> Path:
+    return prepared.file.path
+
+
+@pytest.fixture
+def job(prepared: Prepared, tmp_path: Path) -> ModelJob:
     folder = tmp_path / "table"
     folder.mkdir()
-    return model_job(model_spec("untrained-msd-musicnn-1"), weights, config, folder=folder)
+    return model_job(prepared, folder=folder)
 
 
 @pytest.fixture
@@ -52,9 +64,9 @@ def make_chunk(rng: np.random.Generator) -> Callable[..., FeatureChunk]:
 
 
 def test_a_part_holds_the_rows_of_its_shard(
-    job: ModelJob, weights: WeightFile, make_chunk: Callable[..., FeatureChunk]
+    job: ModelJob, graph: Path, make_chunk: Callable[..., FeatureChunk]
 ) -> None:
-    worker = ModelWorker(job, weights.path)
+    worker = ModelWorker(job, graph)
     worker.embed("a0", make_chunk(0))
     worker.embed("a0", make_chunk(1, status=Status.TRUNCATED))
     part = worker.write("a0", SHARD, "run-a0")
@@ -69,9 +81,9 @@ def test_a_part_holds_the_rows_of_its_shard(
 
 
 def test_attempts_beside_each_other_do_not_mix(
-    job: ModelJob, weights: WeightFile, make_chunk: Callable[..., FeatureChunk]
+    job: ModelJob, graph: Path, make_chunk: Callable[..., FeatureChunk]
 ) -> None:
-    worker = ModelWorker(job, weights.path)
+    worker = ModelWorker(job, graph)
     chunks = [make_chunk(0), make_chunk(1)]
     for chunk in chunks:
         for attempt in ("a0", "a1"):
@@ -84,9 +96,9 @@ def test_attempts_beside_each_other_do_not_mix(
 
 
 def test_a_forgotten_attempt_starts_from_nothing(
-    job: ModelJob, weights: WeightFile, make_chunk: Callable[..., FeatureChunk]
+    job: ModelJob, graph: Path, make_chunk: Callable[..., FeatureChunk]
 ) -> None:
-    worker = ModelWorker(job, weights.path)
+    worker = ModelWorker(job, graph)
     worker.embed("a0", make_chunk(0, status=None))
     worker.forget("a0")
     worker.forget("never seen")
@@ -96,20 +108,74 @@ def test_a_forgotten_attempt_starts_from_nothing(
 
 
 def test_frames_that_may_not_be_written_to_are_embedded(
-    job: ModelJob, weights: WeightFile, make_chunk: Callable[..., FeatureChunk]
+    job: ModelJob, graph: Path, make_chunk: Callable[..., FeatureChunk]
 ) -> None:
     # Arrays that come out of Ray's object store are read-only.
     chunk = make_chunk(0)
     chunk.frames.flags.writeable = False
-    worker = ModelWorker(job, weights.path)
+    worker = ModelWorker(job, graph)
     worker.embed("a0", chunk)
     worker.embed("a0", make_chunk(1))
     assert worker.write("a0", SHARD, "a0").n_rows == 2
 
 
-def test_a_node_that_is_not_in_the_graph_is_refused(job: ModelJob, weights: WeightFile) -> None:
+def test_a_part_holds_the_further_outputs_of_its_model(
+    job: ModelJob, graph: Path, make_chunk: Callable[..., FeatureChunk]
+) -> None:
+    worker = ModelWorker(job, graph)
+    worker.embed("a0", make_chunk(0))
+    worker.embed("a0", make_chunk(1, status=Status.TIMEOUT))
+    part = worker.write("a0", SHARD, "run-a0")
+    good, bad = pq.read_table(Path(job.folder) / part.file_name).to_pylist()
+    assert np.shape(good["patch_activations"]) == (1, 50)
+    assert good["activations"] == good["patch_activations"][0]
+    assert (bad["activations"], bad["patch_activations"]) == (None, None)
+
+
+def test_extract_takes_a_shard_the_whole_way(job: ModelJob, graph: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    write_audio(path, synthesise_music(4.0, sr_hz=44_100), sr_hz=44_100)
+    shard = Shard("0a", (Track("a", str(path), -1, ""), Track("b", "/gone", -1, "")), 4.0)
+    limits = AudioLimits(max_duration_s=3600.0, cpu_deadline_s=60.0)
+    decode = DecodeJob((job.front_end,), "pyav", "soxr-hq", limits, 1 << 20)
+    part, stats = ModelWorker(job, graph).extract("a0", shard, "run-a0", decode)
+    assert (part.statuses, part.n_patches) == ((("missing", 1), ("ok", 1)), 1)
+    assert (stats.n_decodes, stats.n_resamplings) == (1, 1)
+    assert stats.passes == ((job.front_end, 1, 1),)
+    assert {"decode", "embed"} <= {name for name, _ in part.stage_s}
+
+
+def test_a_worker_that_is_warm_holds_no_rows(
+    job: ModelJob, graph: Path, make_chunk: Callable[..., FeatureChunk]
+) -> None:
+    worker = ModelWorker(job, graph)
+    worker.warm_up()
+    for index in (0, 1):
+        worker.embed("a0", make_chunk(index))
+    assert worker.write("a0", SHARD, "a0").n_patches == 2
+    assert len(list(Path(job.folder).iterdir())) == 1
+
+
+def test_a_node_that_is_not_in_the_graph_is_refused(job: ModelJob, graph: Path) -> None:
+    gone = Output(EMBEDDINGS, ("model/gone",), 200)
     with pytest.raises(ModelError, match="model/gone"):
-        ModelWorker(replace(job, output_node="model/gone"), weights.path)
+        ModelWorker(replace(job, outputs=(gone,)), graph)
+
+
+def test_a_graph_that_gives_other_lengths_than_its_table_is_refused(
+    job: ModelJob, graph: Path, make_chunk: Callable[..., FeatureChunk]
+) -> None:
+    short = replace(job.outputs[0], n_values=100)
+    worker = ModelWorker(replace(job, outputs=(short,)), graph)
+    with pytest.raises(EngineError, match=r"model/dense/BiasAdd gave \(1, 200\) .* not \(1, 100\)"):
+        worker.embed("a0", make_chunk(0))
+
+
+def test_a_graph_that_was_replaced_since_is_refused(job: ModelJob, tmp_path: Path) -> None:
+    path = tmp_path / "graph.pb"
+    path.write_bytes(b"another graph")
+    with pytest.raises(HashMismatchError, match=r"graph\.pb"):
+        graph_file(str(path), job)
 
 
 def test_a_graph_is_put_on_a_node_under_its_hash(tmp_path: Path) -> None:

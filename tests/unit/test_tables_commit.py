@@ -15,7 +15,10 @@ from embedlib.errors import OutputError, RunError
 from embedlib.records import PartResult, TrackRow
 from embedlib.tables import commit
 from embedlib.tables.commit import Commit, commit_parts, committed_shards
+from embedlib.tables.manifest import ModelManifest
+from embedlib.tables.schema import MODEL_SCHEMA
 from embedlib.tables.snapshot import read_snapshot
+from embedlib.tables.vectors import model_schema
 
 MakeRow = Callable[..., TrackRow]
 MakePart = Callable[..., PartResult]
@@ -36,10 +39,29 @@ def test_a_batch_of_parts_is_one_version_of_the_log(
     tmp_path: Path, make_row: MakeRow, make_part: MakePart
 ) -> None:
     parts = [make_part(tmp_path, [make_row(f"t{n}")], shard_id=f"{n:02x}") for n in range(20)]
-    before = DeltaTable.create(tmp_path / "tiny", commit.MODEL_SCHEMA).version()
+    before = DeltaTable.create(tmp_path / "tiny", MODEL_SCHEMA).version()
     commit_parts(tmp_path, "tiny", parts)
     assert DeltaTable(tmp_path / "tiny").version() == before + 1
     assert committed_shards(tmp_path, "tiny") == {part.shard_id for part in parts}
+
+
+def test_a_table_has_the_columns_that_its_manifest_tells(
+    tmp_path: Path, make_row: MakeRow, make_part: MakePart, banded: ModelManifest
+) -> None:
+    for shard_id in ("0a", "0b"):
+        row = make_row(shard_id, manifest=banded)
+        part = make_part(tmp_path, [row], shard_id=shard_id, manifest=banded)
+        commit_parts(tmp_path, "tiny", [part])
+    names = [field.name for field in DeltaTable(tmp_path / "tiny").schema().fields]
+    assert names == model_schema(banded).names
+    assert DeltaTable(tmp_path / "tiny").to_pandas()["activations"].map(len).tolist() == [2, 2]
+
+
+def test_a_folder_without_manifest_gets_no_table(tmp_path: Path, one_part: PartResult) -> None:
+    (tmp_path / "tiny" / "model.json").unlink()
+    with pytest.raises(OutputError, match=r"cannot read .*model\.json"):
+        commit_parts(tmp_path, "tiny", [one_part])
+    assert not DeltaTable.is_deltatable(str(tmp_path / "tiny"))
 
 
 def test_committing_twice_changes_nothing(tmp_path: Path, one_part: PartResult) -> None:
@@ -174,7 +196,7 @@ def test_shards_are_known_from_checkpoints_of_the_log(
 ) -> None:
     (tmp_path / "tiny").mkdir()
     every_ten = {"delta.checkpointInterval": "10"}
-    DeltaTable.create(tmp_path / "tiny", commit.MODEL_SCHEMA, configuration=every_ten)
+    DeltaTable.create(tmp_path / "tiny", MODEL_SCHEMA, configuration=every_ten)
     for number in range(25):
         part = make_part(tmp_path, [make_row(f"t{number}")], shard_id=f"{number:02x}")
         commit_parts(tmp_path, "tiny", [part])

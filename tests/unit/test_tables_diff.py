@@ -171,6 +171,89 @@ def test_a_fingerprint_that_differs_is_named(
     assert str(found) == "tiny model.json decoder: 'pyav' against 'essentia'"
 
 
+@pytest.fixture
+def banded_rows(make_row: MakeRow, banded: ModelManifest) -> list[TrackRow]:
+    states = [Status.OK, Status.MISSING, Status.OK]
+    return [
+        make_row(name, status=state, manifest=banded)
+        for name, state in zip("abc", states, strict=True)
+    ]
+
+
+def with_moods(row: TrackRow, factor: float) -> TrackRow:
+    activations, moods = row.columns
+    return dataclasses.replace(row, columns=(activations, moods * np.float32(factor)))
+
+
+def test_further_columns_of_one_engine_must_agree_bit_by_bit(
+    tmp_path: Path, make_output: MakeOutput, banded_rows: list[TrackRow], banded: ModelManifest
+) -> None:
+    first = make_output(tmp_path / "first", banded_rows, manifest=banded)
+    changed = [*banded_rows[:2], with_moods(banded_rows[2], 1 + 1e-6)]
+    second = make_output(tmp_path / "second", changed, manifest=banded)
+    assert diff(first, first).differences == ()
+    assert [(each.track_id, each.column) for each in diff(first, second).differences] == [
+        ("c", "moods-1.0"),
+        ("c", "patch_moods-1.0"),
+    ]
+
+
+@pytest.mark.parametrize(("factor", "n_differences"), [(1 + 5e-6, 0), (1 + 2e-5, 2)])
+def test_further_columns_of_other_engines_may_differ_a_little(
+    tmp_path: Path,
+    make_output: MakeOutput,
+    banded_rows: list[TrackRow],
+    banded: ModelManifest,
+    factor: float,
+    n_differences: int,
+) -> None:
+    first = make_output(tmp_path / "first", banded_rows, manifest=banded)
+    changed = [with_moods(banded_rows[0], factor), *banded_rows[1:]]
+    second = make_output(tmp_path / "second", changed, manifest=banded, provenance={})
+    assert len(diff(first, second).differences) == n_differences
+
+
+def test_a_small_value_may_differ_by_more_than_its_vector(
+    tmp_path: Path, make_output: MakeOutput, rows: list[TrackRow]
+) -> None:
+    outs = []
+    for machine, value in (("here", 1e-8), ("there", 2e-8)):
+        vectors = rows[0].patch_embeddings.copy()
+        vectors[:, 0] = value
+        changed = dataclasses.replace(rows[0], patch_embeddings=vectors)
+        outs.append(make_output(tmp_path / machine, [changed], provenance={"machine": machine}))
+    assert diff(*outs).differences == ()
+
+
+def test_one_of_several_vectors_of_a_patch_that_differs_is_found(
+    tmp_path: Path, make_output: MakeOutput, banded_rows: list[TrackRow], banded: ModelManifest
+) -> None:
+    vectors = banded_rows[0].patch_embeddings * np.float32(100)
+    vectors[7] /= np.float32(1000)
+    first = dataclasses.replace(banded_rows[0], patch_embeddings=vectors)
+    moved = vectors.copy()
+    moved[7] *= np.float32(1 + 2e-5)
+    second = dataclasses.replace(first, patch_embeddings=moved)
+    outs = [
+        make_output(tmp_path / name, [row], manifest=banded, provenance={"machine": name})
+        for name, row in (("first", first), ("second", second))
+    ]
+    assert [each.column for each in diff(*outs).differences] == ["patch_embeddings"]
+
+
+def test_a_column_that_only_one_has_is_named_once(
+    tmp_path: Path, make_output: MakeOutput, banded_rows: list[TrackRow], banded: ModelManifest
+) -> None:
+    first = make_output(tmp_path / "first", banded_rows, manifest=banded)
+    fewer = dataclasses.replace(banded, columns=banded.columns[1:])
+    rows = [dataclasses.replace(row, columns=row.columns[1:]) for row in banded_rows]
+    (found,) = diff(first, make_output(tmp_path / "second", rows, manifest=fewer)).differences
+    assert str(found) == (
+        "tiny model.json columns.activations: "
+        "2 values of model/Sigmoid, readout vector 1 against absent"
+    )
+
+
 def test_windows_of_ids_find_the_same_differences(
     tmp_path: Path,
     first: Path,

@@ -19,7 +19,8 @@ from embedlib.errors import OutputError
 from embedlib.records import KEPT, PartResult, Status, TrackRow
 from embedlib.tables import parts
 from embedlib.tables.manifest import ModelManifest
-from embedlib.tables.schema import FLOAT_LEAVES, MODEL_SCHEMA
+from embedlib.tables.schema import MODEL_SCHEMA
+from embedlib.tables.vectors import model_schema, vector_columns
 
 MakeRow = Callable[..., TrackRow]
 MakePart = Callable[..., PartResult]
@@ -32,6 +33,41 @@ def test_a_part_has_the_columns_of_the_schema(
     table = pq.read_table(tmp_path / "tiny" / part.file_name)
     assert table.schema.equals(MODEL_SCHEMA)
     assert table["track_id"].to_pylist() == ["b", "a"]
+
+
+def test_further_columns_follow_the_columns_of_every_table(
+    tmp_path: Path, make_row: MakeRow, make_part: MakePart, banded: ModelManifest
+) -> None:
+    part = make_part(tmp_path, [make_row("a", manifest=banded)], manifest=banded)
+    schema = pq.read_schema(tmp_path / "tiny" / part.file_name)
+    assert schema.equals(model_schema(banded))
+    further = ["activations", "patch_activations", "moods-1.0", "patch_moods-1.0"]
+    assert schema.names == [*MODEL_SCHEMA.names, *further]
+
+
+def test_several_vectors_of_a_patch_are_one_patch(
+    tmp_path: Path, make_row: MakeRow, make_part: MakePart, banded: ModelManifest
+) -> None:
+    row = make_row("a", manifest=banded)
+    part = make_part(tmp_path, [row], manifest=banded)
+    (read,) = pq.read_table(tmp_path / "tiny" / part.file_name).to_pylist()
+    assert (part.n_patches, read["n_patches"], len(read["patch_t0_ms"])) == (5, 5, 5)
+    assert np.float32(read["patch_embeddings"]).shape == (15, 4)
+    mean = row.patch_embeddings.mean(axis=0, dtype=np.float64).astype(np.float32)
+    np.testing.assert_array_equal(read["embedding"], mean)
+
+
+def test_further_columns_hold_the_mean_and_the_vector_of_each_patch(
+    tmp_path: Path, make_row: MakeRow, make_part: MakePart, banded: ModelManifest
+) -> None:
+    rows = [make_row("a", manifest=banded), make_row("b", status=Status.EMPTY)]
+    part = make_part(tmp_path, rows, manifest=banded)
+    read, failed = pq.read_table(tmp_path / "tiny" / part.file_name).to_pylist()
+    for name, written in zip(("activations", "moods-1.0"), rows[0].columns, strict=True):
+        mean = written.mean(axis=0, dtype=np.float64).astype(np.float32)
+        np.testing.assert_array_equal(read[name], mean)
+        np.testing.assert_array_equal(np.float32(read[f"patch_{name}"]), written)
+        assert (failed[name], failed[f"patch_{name}"]) == (None, None)
 
 
 def test_a_part_result_counts_what_was_written(
@@ -93,6 +129,15 @@ def test_without_patches_only_the_mean_and_their_number_are_kept(
     assert (read["n_patches"], len(read["embedding"])) == (5, 4)
 
 
+def test_without_patches_further_columns_keep_their_mean(
+    tmp_path: Path, make_row: MakeRow, make_part: MakePart, banded: ModelManifest
+) -> None:
+    without = dataclasses.replace(banded, patches=False)
+    part = make_part(tmp_path, [make_row("a", manifest=banded)], manifest=without)
+    (read,) = pq.read_table(tmp_path / "tiny" / part.file_name).to_pylist()
+    assert (len(read["activations"]), read["patch_activations"]) == (2, None)
+
+
 def test_a_part_of_failures_only_is_well_formed(
     tmp_path: Path, make_row: MakeRow, make_part: MakePart
 ) -> None:
@@ -102,15 +147,15 @@ def test_a_part_of_failures_only_is_well_formed(
     assert part.n_patches == 0
 
 
-def test_float_leaves_have_neither_dictionary_nor_statistics(
-    tmp_path: Path, make_row: MakeRow, make_part: MakePart
+def test_vectors_have_neither_dictionary_nor_statistics(
+    tmp_path: Path, make_row: MakeRow, make_part: MakePart, banded: ModelManifest
 ) -> None:
-    part = make_part(tmp_path, [make_row("a")])
+    part = make_part(tmp_path, [make_row("a", manifest=banded)], manifest=banded)
     group = pq.read_metadata(tmp_path / "tiny" / part.file_name).row_group(0)
     columns = {
         column.path_in_schema: column for column in map(group.column, range(group.num_columns))
     }
-    for leaf in FLOAT_LEAVES:
+    for leaf in (leaf for column in vector_columns(banded) for leaf in column.leaves):
         assert columns[leaf].statistics is None
         assert "BYTE_STREAM_SPLIT" in columns[leaf].encodings
     assert columns["track_id"].statistics.min == "a"
@@ -123,8 +168,8 @@ def test_the_footer_says_what_made_the_file(
     footer = pq.read_metadata(tmp_path / "tiny" / part.file_name).metadata
     assert footer[b"embedlib.engine"] == b"openvino 2026.1"
     assert footer[b"embedlib.machine"] == platform.node().encode()
-    assert footer[b"embedlib.n_dims"] == b"4"
-    assert footer[b"embedlib.schema_version"] == b"1"
+    assert (footer[b"embedlib.n_dims"], footer[b"embedlib.n_vectors"]) == (b"4", b"1")
+    assert footer[b"embedlib.schema_version"] == b"2"
 
 
 def test_row_groups_are_bounded_by_bytes(
@@ -137,21 +182,48 @@ def test_row_groups_are_bounded_by_bytes(
     assert groups == [2, 2, 1]
 
 
+def test_row_groups_count_the_bytes_of_all_vectors(
+    tmp_path: Path,
+    make_row: MakeRow,
+    make_part: MakePart,
+    banded: ModelManifest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row_bytes = 5 * (3 * 4 + 2 + 3) * 4
+    monkeypatch.setattr(parts, "ROW_GROUP_BYTES", 3 * row_bytes)
+    rows = [make_row(track_id, manifest=banded) for track_id in "abcde"]
+    part = make_part(tmp_path, rows, manifest=banded)
+    footer = pq.read_metadata(tmp_path / "tiny" / part.file_name)
+    groups = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+    assert groups == [3, 2]
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "reason"),
     [
-        {"patch_embeddings": None},
-        {"patch_embeddings": np.zeros((5, 3), np.float32)},
-        {"patch_embeddings": np.zeros((5, 4), np.float64)},
-        {"patch_embeddings": np.zeros((4, 4), np.float32)},
-        {"patch_t0_ms": None},
+        ({"patch_embeddings": None}, "patch_embeddings none, not float32"),
+        ({"patch_embeddings": np.zeros((5, 4), np.float32)}, r"\(5, 4\), not .* \(15, 4\)"),
+        ({"patch_embeddings": np.zeros((15, 3), np.float32)}, r"\(15, 3\), not .* \(15, 4\)"),
+        ({"patch_embeddings": np.zeros((15, 4), np.float64)}, "patch_embeddings float64"),
+        ({"patch_t0_ms": np.zeros(4, np.int32)}, r"\(15, 4\), not float32 of shape \(12, 4\)"),
+        ({"patch_t0_ms": None}, "track a is ok without a patch"),
+        ({"patch_t0_ms": np.zeros(0, np.int32)}, "track a is ok without a patch"),
+        ({"columns": ()}, "track a has 0 further columns of vectors, not 2"),
+        ({"columns": (np.zeros((5, 2), np.float32),) * 2}, r"patch_moods-1.0 .* \(5, 3\)"),
+        ({"columns": (np.zeros((15, 2), np.float32),) * 2}, r"patch_activations .* \(5, 2\)"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused_and_leave_no_file(
-    tmp_path: Path, make_row: MakeRow, make_part: MakePart, change: dict[str, object]
+    tmp_path: Path,
+    make_row: MakeRow,
+    make_part: MakePart,
+    banded: ModelManifest,
+    change: dict[str, object],
+    reason: str,
 ) -> None:
-    with pytest.raises(OutputError, match="track a is ok with patches of shape"):
-        make_part(tmp_path, [dataclasses.replace(make_row("a"), **change)])
+    row = dataclasses.replace(make_row("a", manifest=banded), **change)
+    with pytest.raises(OutputError, match=reason):
+        make_part(tmp_path, [row], manifest=banded)
     assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["model.json"]
 
 

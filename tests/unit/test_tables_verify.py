@@ -13,6 +13,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from embedlib.errors import OutputError
+from embedlib.features.patches import LastPatch
 from embedlib.records import PartResult, Status, TrackRow
 from embedlib.tables.commit import commit_parts
 from embedlib.tables.manifest import ModelManifest
@@ -131,7 +132,7 @@ def test_a_value_that_is_no_number_is_found(
     out = make_output(tmp_path, with_row(rows, patch_embeddings=patches))
     assert problems(out) == [
         "tiny: a: its embedding holds NaN or infinity",
-        "tiny: a: its patches hold NaN or infinity",
+        "tiny: a: its patch_embeddings holds NaN or infinity",
     ]
 
 
@@ -184,13 +185,14 @@ def rewrite(path: Path, column: str, change: Callable[[list[object]], list[objec
 @pytest.mark.parametrize(
     ("column", "change", "sentence"),
     [
-        ("embedding", lambda all_: [[1, 2, 3, 4], *all_[1:]], "is not the mean of its patches"),
+        ("embedding", lambda all_: [[1, 2, 3, 4], *all_[1:]], "is not the mean of its patch"),
         ("embedding", lambda all_: [[1, 2], *all_[1:]], "its embedding has not 4 values"),
         ("embedding", lambda all_: [None, *all_[1:]], "its embedding has not 4 values"),
-        ("patch_t0_ms", lambda all_: [all_[0][:-1], *all_[1:]], "differ in length"),
-        ("patch_embeddings", lambda all_: [all_[0][:-1], *all_[1:]], "differ in length"),
-        ("patch_embeddings", lambda all_: [[[1.0]] * 5, *all_[1:]], "differ in length"),
-        ("patch_embeddings", lambda all_: [None, *all_[1:]], "its patches are missing"),
+        ("patch_t0_ms", lambda all_: [all_[0][:-1], *all_[1:]], "holds 4 starts, n_patches is 5"),
+        ("patch_t0_ms", lambda all_: [None, *all_[1:]], "its patch_t0_ms is missing"),
+        ("patch_embeddings", lambda all_: [all_[0][:-1], *all_[1:]], "holds 4 vectors, not 1 for"),
+        ("patch_embeddings", lambda all_: [[[1.0]] * 5, *all_[1:]], "of other than 4 values"),
+        ("patch_embeddings", lambda all_: [None, *all_[1:]], "its patch_embeddings is missing"),
         ("status", lambda all_: ["fine", *all_[1:]], "its status 'fine' is unknown"),
         ("status", lambda all_: ["missing", *all_[1:]], "status 'missing' and an embedding"),
     ],
@@ -203,6 +205,137 @@ def test_a_row_that_contradicts_itself_is_found(
     assert len(found) == 1
     assert found[0].startswith("tiny: a: ")
     assert sentence in found[0]
+
+
+@pytest.fixture
+def banded_out(
+    tmp_path: Path, make_output: MakeOutput, make_row: MakeRow, banded: ModelManifest
+) -> Path:
+    """Two tracks with three vectors per patch and two further columns, in one file."""
+    rows = [make_row(name, manifest=banded) for name in "ab"]
+    return make_output(tmp_path / "banded", rows, manifest=banded)
+
+
+def test_several_vectors_per_patch_and_further_columns_have_no_problems(banded_out: Path) -> None:
+    assert verify(banded_out).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "sentence"),
+    [
+        (
+            "patch_embeddings",
+            lambda all_: [all_[0][:-1], *all_[1:]],
+            "its patch_embeddings holds 14 vectors, not 3 for each of 5 patches",
+        ),
+        ("activations", lambda all_: [[9.0, 9.0], *all_[1:]], "activations is not the mean of its"),
+        ("activations", lambda all_: [[1.0], *all_[1:]], "its activations has not 2 values"),
+        ("activations", lambda all_: [None, *all_[1:]], "its activations has not 2 values"),
+        (
+            "patch_moods-1.0",
+            lambda all_: [all_[0] * 3, *all_[1:]],
+            "its patch_moods-1.0 holds 15 vectors, not 1 for each of 5 patches",
+        ),
+        ("patch_moods-1.0", lambda all_: [None, *all_[1:]], "its patch_moods-1.0 is missing"),
+        (
+            "patch_moods-1.0",
+            lambda all_: [[[np.nan] * 3] * 5, *all_[1:]],
+            "its patch_moods-1.0 holds NaN or infinity",
+        ),
+        ("status", lambda all_: ["missing", *all_[1:]], "status 'missing' and an embedding"),
+    ],
+)
+def test_a_further_column_that_contradicts_its_row_is_found(
+    banded_out: Path, column: str, change: Callable[[list[object]], list[object]], sentence: str
+) -> None:
+    rewrite(banded_out / "tiny" / "part-00-1.parquet", column, change)
+    found = [each for each in problems(banded_out) if "the log says" not in each]
+    assert len(found) == 1
+    assert found[0].startswith("tiny: a: ")
+    assert sentence in found[0]
+
+
+def test_a_failed_row_with_a_further_vector_is_found(
+    tmp_path: Path, make_output: MakeOutput, make_row: MakeRow, banded: ModelManifest
+) -> None:
+    failed = make_row("a", status=Status.MISSING)
+    out = make_output(tmp_path, [failed, make_row("b", manifest=banded)], manifest=banded)
+    path = out / "tiny" / "part-00-1.parquet"
+    rewrite(path, "activations", lambda all_: [[1.0, 2.0], *all_[1:]])
+    assert "tiny: a: it has status 'missing' and an embedding" in problems(out)
+
+
+def test_a_file_without_a_further_column_is_found(banded_out: Path) -> None:
+    path = banded_out / "tiny" / "part-00-1.parquet"
+    pq.write_table(pq.read_table(path).drop_columns("activations"), path)
+    assert f"{path} has no column 'activations'" in problems(banded_out)[1]
+
+
+@pytest.mark.parametrize(
+    ("last", "n_patches"),
+    [("tile-short", 5), ("pad-short", 5), ("discard", 5), ("repeat", 6), ("pad", 7)],
+)
+def test_counts_and_starts_follow_the_patch_rule(
+    tmp_path: Path,
+    make_output: MakeOutput,
+    make_row: MakeRow,
+    manifest: ModelManifest,
+    last: LastPatch,
+    n_patches: int,
+) -> None:
+    ruled = dataclasses.replace(manifest, last_patch=last)
+    row = make_row("a", manifest=ruled)
+    assert len(row.patch_t0_ms) == n_patches
+    assert problems(make_output(tmp_path, [row], manifest=ruled)) == []
+
+
+def test_centred_patches_start_before_the_audio_and_nowhere_else(
+    tmp_path: Path, make_output: MakeOutput, make_row: MakeRow, manifest: ModelManifest
+) -> None:
+    centred = dataclasses.replace(manifest, last_patch="centred")
+    row = make_row("a", manifest=centred)
+    moved = dataclasses.replace(row, patch_t0_ms=row.patch_t0_ms - row.patch_t0_ms[0])
+    assert problems(make_output(tmp_path / "right", [row], manifest=centred)) == []
+    assert problems(make_output(tmp_path / "wrong", [moved], manifest=centred)) == [
+        "tiny: a: its patches do not start where the hop says"
+    ]
+
+
+@pytest.fixture
+def thirty_seconds(manifest: ModelManifest) -> ModelManifest:
+    """Of a front end that puts zeros on both sides of audio shorter than 30 s."""
+    return dataclasses.replace(
+        manifest, front_end="tempocnn-mel-30s", sr_hz=11025, patch_frames=256, patch_hop_frames=128
+    )
+
+
+def test_zeros_before_the_audio_move_the_starts_of_patches(
+    tmp_path: Path, make_output: MakeOutput, make_row: MakeRow, thirty_seconds: ModelManifest
+) -> None:
+    row = make_row("a", manifest=thirty_seconds)
+    assert row.patch_t0_ms[0] == -10_000
+    assert problems(make_output(tmp_path, [row], manifest=thirty_seconds)) == []
+
+
+def test_starts_may_follow_from_any_length_that_essentias_resampler_gives(
+    tmp_path: Path, make_output: MakeOutput, make_row: MakeRow, thirty_seconds: ModelManifest
+) -> None:
+    # The third patch starts at 1888 ms in 110247 samples, and at 1889 ms in two samples more.
+    (row,) = with_decoded([make_row("a", manifest=thirty_seconds)], sr_hz=11025, n_samples=110_247)
+    essentia = dataclasses.replace(thirty_seconds, resampler="essentia-q1")
+    assert problems(make_output(tmp_path / "essentia", [row], manifest=essentia)) == []
+    assert problems(make_output(tmp_path / "soxr", [row], manifest=thirty_seconds)) == [
+        "tiny: a: its patches do not start where the hop says"
+    ]
+
+
+def test_an_instance_of_a_model_is_named_by_its_table(
+    tmp_path: Path, make_output: MakeOutput, rows: list[TrackRow], manifest: ModelManifest
+) -> None:
+    instance = dataclasses.replace(manifest, model="tiny-slow", spec="tiny", patch_hop_frames=187)
+    out = make_output(tmp_path, rows[:1], manifest=instance)
+    assert {problem.model for problem in verify(out).problems} == {"tiny-slow"}
+    assert "n_patches is 5, but 160000 samples at 16000 Hz give 3" in problems(out)[0]
 
 
 def test_patches_where_there_should_be_none_are_found(out: Path, manifest: ModelManifest) -> None:

@@ -1,0 +1,86 @@
+"""From a frozen graph to OpenVINO's own form: cut, folded, with one fixed batch.
+
+All surgery is done in the GraphDef, where names are what the file says: once OpenVINO has read a
+graph, the names of inner nodes and of Identity nodes are gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from tempfile import NamedTemporaryFile
+from typing import IO, Any
+
+from embedlib.engines.engine import GraphSpec
+from embedlib.errors import EngineError
+from embedlib.models.cut import cut, fix_batch, node_of, tensor_name
+from embedlib.models.fold import fold_dead_filters
+from embedlib.models.graph import parse_graph
+from embedlib.models.locks import read_weights, require_sha256
+
+CONVERSION_VERSION = 1
+"""Raise it when the same graph file comes out as another model: kept ones are made again."""
+
+
+def convert(spec: GraphSpec, *, sha256: str) -> Any:
+    """Convert what lies between the input and the outputs of a graph file.
+
+    Parameters
+    ----------
+    spec : GraphSpec
+        The graph and what to read from it.
+    sha256 : str
+        Hex digest of the file, so that nothing else is converted under its name.
+
+    Returns
+    -------
+    model : openvino.Model
+        Its outputs have the tensor names of the wanted nodes.
+
+    Raises
+    ------
+    HashMismatchError
+        If the file is another one by now.
+    ModelError
+        If the file is no harmless graph, or lacks the nodes.
+    EngineError
+        If there is no room for a temporary file.
+    RuntimeError
+        If OpenVINO cannot read the graph.
+    """
+    from openvino.frontend import FrontEndManager
+
+    front_end = FrontEndManager().load_by_framework("tf")
+    try:
+        # OpenVINO 2026.4 takes no TensorFlow graph from memory.
+        with NamedTemporaryFile(suffix=".pb") as file:
+            _write_cut(file, spec, sha256=sha256)
+            graph = front_end.load(file.name)
+            places = map(graph.get_place_by_tensor_name, map(tensor_name, spec.output_nodes))
+            graph.override_all_outputs(list(places))
+            return front_end.convert(graph)
+    except OSError as exc:
+        raise EngineError(
+            f"{spec.path.name}, cut to what is wanted, cannot be written: {exc.strerror}",
+            fix="set TMPDIR to a folder with room that you may write to",
+        ) from exc
+
+
+def _write_cut(file: IO[bytes], spec: GraphSpec, *, sha256: str) -> None:
+    """Write the part of the graph that is run; nothing of it stays in memory."""
+    graph = parse_graph(_read_same(spec, sha256=sha256), origin=str(spec.path))
+    graph = cut(
+        graph,
+        input_node=spec.input_node,
+        outputs=spec.output_nodes,
+        patch_shape=spec.patch_shape,
+    )
+    graph = fold_dead_filters(graph, outputs=[node_of(output) for output in spec.output_nodes])
+    fix_batch(graph, batch_size=spec.batch_size)
+    file.write(graph.SerializeToString(deterministic=True))
+    file.flush()
+
+
+def _read_same(spec: GraphSpec, *, sha256: str) -> bytes:
+    data = read_weights(spec.path)
+    require_sha256(hashlib.sha256(data).hexdigest(), expected=sha256, origin=str(spec.path))
+    return data

@@ -1,0 +1,126 @@
+"""What models cost on this hardware: a short measurement, kept for the next run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embedlib.errors import ModelError
+from embedlib.features.front_end import front_end
+from embedlib.features.patch_input import patch_input
+from embedlib.models.locks import write_atomically
+from embedlib.models.store import cache_folder
+from embedlib.run.job import ModelJob
+from embedlib.run.model import LoadedModel
+
+MEASURE_S = 0.3
+"""Seconds to measure for, at least: some ten calls of most models."""
+
+MIN_CALLS = 2
+
+
+def measure_cost(job: ModelJob, graph: Path) -> float:
+    """Measure what a model costs where this is called.
+
+    Parameters
+    ----------
+    job : ModelJob
+        Which model, and how.
+    graph : Path
+        The verified graph file.
+
+    Returns
+    -------
+    cost_s : float
+        Seconds per second of audio, at the hop of the job: patch input and inference.
+    """
+    model = LoadedModel(job, graph)
+    bands = front_end(job.front_end).n_bands
+    noise = np.random.default_rng(0).random((job.rule.patch_frames, bands), dtype=np.float32)
+    batch = np.empty((job.batch_size, *job.input_shape), np.float32)
+    make = patch_input(job.patch_input).make
+    times: list[float] = []
+    while len(times) <= MIN_CALLS or sum(times[1:]) < MEASURE_S:
+        started = time.perf_counter()
+        for index in range(job.batch_size):
+            batch[index] = make(noise).reshape(job.input_shape)
+        model(batch)
+        times.append(time.perf_counter() - started)
+    # The first call is slower than all others.
+    return min(times[1:]) / job.batch_size / _hop_s(job)
+
+
+def _hop_s(job: ModelJob) -> float:
+    front = front_end(job.front_end)
+    return job.rule.hop_frames * front.hop_samples / front.sr_hz
+
+
+def known_costs(jobs: Mapping[str, ModelJob]) -> dict[str, float]:
+    """Give the costs that were measured before.
+
+    Parameters
+    ----------
+    jobs : mapping of str to ModelJob
+        The models of a run, by name.
+
+    Returns
+    -------
+    costs_s : dict of str to float
+        Of those that are known, as `measure_cost` gave them.
+    """
+    costs = {}
+    for name, job in jobs.items():
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            costs[name] = float(json.loads(_path(job).read_text())["cost_s"])
+    return costs
+
+
+def keep_cost(job: ModelJob, cost_s: float) -> None:
+    """Keep a measured cost; a cache that cannot be written is no harm.
+
+    Parameters
+    ----------
+    job : ModelJob
+        Which model, and how.
+    cost_s : float
+        As `measure_cost` gave it.
+    """
+    text = json.dumps({"model": job.manifest.spec, "cost_s": cost_s, **_conditions(job)}, indent=2)
+    with suppress(ModelError):
+        write_atomically(_path(job), text.encode())
+
+
+def _path(job: ModelJob) -> Path:
+    text = json.dumps(_conditions(job), sort_keys=True)
+    return cache_folder() / "costs" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+
+
+def _conditions(job: ModelJob) -> dict[str, Any]:
+    """Name all that a cost depends on; of a cluster, the driver's machine stands for the nodes."""
+    return {
+        "graph": job.graph_sha256,
+        "nodes": [node for output in job.outputs for node in output.nodes],
+        "patch_input": job.patch_input,
+        "hop_frames": job.rule.hop_frames,
+        "batch_size": job.batch_size,
+        "engine": job.engine,
+        "precision": job.precision,
+        "device": job.device,
+        "machine": _processor(),
+    }
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
