@@ -100,7 +100,8 @@ def test_damaged_files_keep_most_of_their_samples(
     rows = embedlib.open(edge[0]).tracks(model).to_arrow().to_pylist()
     damaged = [row for row in rows if row["status"] == "damaged"]
     assert all(row["n_bad_packets"] > 0 for row in damaged)
-    assert all(row["duration_s"] > 0.9 * DAMAGED_FILE_S for row in damaged)
+    # A fifth of their frames fail the checksum.
+    assert all(row["duration_s"] > 0.75 * DAMAGED_FILE_S for row in damaged)
 
 
 def test_new_failures_are_counted_and_exit_with_3(
