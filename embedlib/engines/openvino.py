@@ -7,6 +7,7 @@ that the next load of the same graph takes a fraction of the time and the memory
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,7 @@ class OpenVinoEngine:
     name = "openvino"
 
     def __init__(self, spec: GraphSpec) -> None:
-        ov = _import_openvino()
-        core = ov.Core()
+        ov, core = _import_openvino(), _core()
         try:
             model = read_or_convert(core, spec, convert=convert)
             compiled = core.compile_model(model, "CPU", _properties(spec))
@@ -88,6 +88,17 @@ def _import_openvino() -> Any:
             "openvino is not installed", fix="pip install openvino, or take --engine essentia"
         ) from exc
     return openvino
+
+
+@cache
+def _core() -> Any:
+    """Give the one core of this process, which is never let go.
+
+    Each core lays a stack for signals under the thread that loads its CPU plugin, and puts back
+    the one before when it goes, whether that still exists or not: with a core per model, a SIGINT
+    after two models were dropped in the order of their making ended the process by SIGSEGV.
+    """
+    return _import_openvino().Core()
 
 
 def _properties(spec: GraphSpec) -> dict[str, Any]:
