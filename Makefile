@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-SOURCES := embedlib jobs tests
+SOURCES := embedlib jobs tests cluster docker
 
 .PHONY: setup demo test test-all check format bench bench-models lock clean
 
