@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from embedlib.errors import ConfigError
 
+WORKER_MEMORY_MB = 4096
+"""Default of `ExtractConfig.worker_memory_mb`: several times what the largest model needs."""
+
 
 class ExtractConfig(BaseModel):
     """What ``embedlib extract`` is to do.
@@ -28,7 +31,7 @@ class ExtractConfig(BaseModel):
         ``patch_hop_frames``, ``last_patch``, ``precision``, ``weights``, ``node``, and ``as``, the
         name of its table.
     out : str
-        Folder of the output.
+        Folder of the output: a path, or a URL of ``s3://``, ``gs://`` or ``az://``.
     preset : str or None
         Settings to start from: a name in ``configs/presets``, or a YAML file.
     allow_untrained : bool
@@ -67,6 +70,9 @@ class ExtractConfig(BaseModel):
         Further columns of the manifests to keep in the catalogue.
     shard_hours : float > 0 or None
         Audio per shard; None for a size that fits the catalogue.
+    single_writer : bool
+        Write to a store that lets two writers create one file; the user sees to it that no other
+        run writes there.
     local : bool
         Run in this process, without Ray.
     address : str or None
@@ -75,6 +81,10 @@ class ExtractConfig(BaseModel):
         Cores to use on this machine; None for all.
     budget_mb : int > 0
         Limit for decoded audio in flight.
+    worker_memory_mb : int > 0
+        Memory of a worker of its own, beyond which it is replaced when it is between two shards.
+    accept_missing : bool
+        Commit shards of which most files cannot be opened by anybody; the run stops otherwise.
     max_failed : int >= 0
         New failures that a run may meet and still exit with 0.
     """
@@ -106,10 +116,13 @@ class ExtractConfig(BaseModel):
     cpu_deadline_s: float = Field(default=600.0, gt=0)
     carry: list[str] = []
     shard_hours: float | None = Field(default=None, gt=0)
+    single_writer: bool = False
     local: bool = False
     address: str | None = None
     n_cores: int | None = Field(default=None, ge=1)
     budget_mb: int = Field(default=256, ge=1)
+    worker_memory_mb: int = Field(default=WORKER_MEMORY_MB, ge=1)
+    accept_missing: bool = False
     max_failed: int = Field(default=0, ge=0)
 
 

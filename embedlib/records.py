@@ -142,6 +142,22 @@ class DecodedTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class Crash:
+    """A track that ends the process that decodes it, and is not decoded again.
+
+    Attributes
+    ----------
+    index : int
+        Position of the track in its shard.
+    reason : str
+        How the process ended: the signal, and its last words.
+    """
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """Consecutive rows of a chunk that belong to one track.
 

@@ -128,7 +128,7 @@ class Decoding:
         AudioDeadlineError
             If decoding takes more CPU time than the limit.
         NonfiniteError
-            If float samples are NaN or infinite.
+            If float samples are NaN, infinite or beyond all reason.
         """
         if self._audio.size == 0:
             raise EmptyAudioError(f"{self._audio.name} has no bytes", fix="leave it out")

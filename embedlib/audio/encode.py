@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 from av.audio.stream import AudioStream
-from av.container import OutputContainer
+from av.container import Flags, OutputContainer
 
 from embedlib.errors import ConfigError
 from embedlib.records import Float32
@@ -19,6 +20,7 @@ DEFAULT_CODECS = {
     ".flac": "flac",
     ".mp3": "libmp3lame",
     ".m4a": "aac",
+    ".aac": "aac",
     ".opus": "libopus",
     ".ogg": "vorbis",
 }
@@ -34,7 +36,7 @@ ENCODED_SAMPLES = 65_536
 def write_audio(
     path: Path, y: Float32 | Iterable[Float32], *, sr_hz: int, codec: str | None = None
 ) -> None:
-    """Encode samples to a file.
+    """Encode samples to a file: with one version of FFmpeg, equal samples give equal bytes.
 
     Parameters
     ----------
@@ -72,6 +74,8 @@ def write_audio(
 def _encode(path: Path, blocks: Iterable[Float32], *, sr_hz: int, codec: str) -> None:
     stream: AudioStream | None = None
     with av.open(str(path), "w") as container:
+        # Else the serial number of an Ogg stream is random.
+        container.flags |= cast(int, Flags.bitexact.value)
         for block in blocks:
             layout = LAYOUTS[len(block) - 1]
             stream = stream or _add_stream(container, codec, sr_hz=sr_hz, layout=layout)

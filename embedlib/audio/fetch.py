@@ -18,7 +18,16 @@ from typing import IO
 
 from fsspec import AbstractFileSystem
 
-from embedlib.catalog.uris import absolute, filesystem, is_url, masked, without_query
+from embedlib.catalog.patience import patiently, reason_of
+from embedlib.catalog.uris import (
+    absolute,
+    filesystem,
+    is_url,
+    lacks_credentials,
+    masked,
+    store_errors,
+    without_query,
+)
 from embedlib.catalog.version import local_version, remote_version
 from embedlib.errors import ChangedAudioError, MissingAudioError, UnreadableAudioError
 from embedlib.records import Track
@@ -115,18 +124,22 @@ def local_copy(track: Track) -> Iterator[LocalAudio]:
     ChangedAudioError
         If it is not the version that was planned.
     OSError
-        If the store or the disk fails; trying again may help. Clients of stores have errors of
-        their own, which pass through too.
+        If the store fails for longer than `patiently` waits, or the disk. Clients of stores have
+        errors of their own, which pass through too, unless they quote credentials.
     ConfigError
         If fsspec does not know the protocol of the URL.
     """
     if not is_url(track.uri):
         yield _read_in_place(absolute(track.uri), track)
         return
+    if lacks_credentials(track.uri):
+        raise UnreadableAudioError(
+            f"the credentials in {track.uri} are not kept", fix="list its source again"
+        )
     store, path = filesystem(track.uri)
     suffix = os.path.splitext(without_query(path))[1]
     with tempfile.NamedTemporaryFile(prefix="embedlib-", suffix=suffix) as copy:
-        yield _download(store, path, copy, track)
+        yield _fetch(store, path, copy, track)
 
 
 def _read_in_place(path: str, track: Track) -> LocalAudio:
@@ -139,8 +152,20 @@ def _read_in_place(path: str, track: Track) -> LocalAudio:
     return audio
 
 
+def _fetch(store: AbstractFileSystem, path: str, copy: IO[bytes], track: Track) -> LocalAudio:
+    try:
+        return patiently(lambda: _download(store, path, copy, track))
+    except store_errors() as exc:
+        if masked(str(exc)) == str(exc):
+            raise
+        # Without its cause, which a traceback in a log would show.
+        raise OSError(reason_of(exc)) from None
+
+
 def _download(store: AbstractFileSystem, path: str, copy: IO[bytes], track: Track) -> LocalAudio:
     name = masked(track.uri)
+    copy.seek(0)
+    copy.truncate()  # of an earlier try
     try:
         planned = _planned(track, _sight_remote(store, path))
         # Without a cache, which would hold a second and larger block.

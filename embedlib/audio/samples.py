@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedlib.errors import NonfiniteError
 from embedlib.records import Float32
 
 UNSIGNED_8_BIT_ZERO = 128
 """Silence in unsigned 8 bit samples, the only unsigned format that FFmpeg decodes to."""
+
+MAX_SAMPLE = 2.0**40
+"""No sound is louder: integers of 32 bits that were stored as they are reach 2**31. Sums over bands
+of the squares of a spectrum of 4,096 samples stay finite in float32 up to here. Further up they do
+not, and a network may pass NaN off as numbers, for its ``max(x, 0)`` can be 0."""
 
 
 def to_float32(samples: NDArray[Any]) -> Float32:
@@ -37,13 +43,41 @@ def to_float32(samples: NDArray[Any]) -> Float32:
     array([-1. ,  0. ,  0.5], dtype=float32)
     """
     if samples.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # infinity, which the decoder refuses
+        # Infinity, or NaN of the signalling kind: the decoder refuses both.
+        with np.errstate(over="ignore", invalid="ignore"):
             return np.ascontiguousarray(samples, dtype=np.float32)
     y = np.array(samples, dtype=np.float32, order="C")
     if samples.dtype.kind == "u":
         y -= UNSIGNED_8_BIT_ZERO
     y *= np.float32(0.5 ** (8 * samples.dtype.itemsize - 1))
     return y
+
+
+def check_samples(y: Float32) -> None:
+    """Refuse samples of which no front end makes anything.
+
+    Parameters
+    ----------
+    y : np.ndarray [any shape with elements, float32]
+        Samples that came as floats.
+
+    Raises
+    ------
+    NonfiniteError
+        If one is NaN, infinite or beyond `MAX_SAMPLE`.
+
+    Examples
+    --------
+    >>> check_samples(np.array([0.5, 3e38], dtype=np.float32))
+    Traceback (most recent call last):
+        ...
+    embedlib.errors.NonfiniteError: samples are NaN or infinite, or above 1e+12; ...
+    """
+    if not np.abs(y).max() <= MAX_SAMPLE:  # NaN is not
+        raise NonfiniteError(
+            f"samples are NaN or infinite, or above {MAX_SAMPLE:.0e}",
+            fix="leave them out, or scale them to [-1, 1]",
+        )
 
 
 def to_mono(block: Float32) -> Float32:

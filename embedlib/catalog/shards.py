@@ -83,10 +83,52 @@ def assign_shards(tracks: Iterable[Track], *, shard_hours: float | None = None) 
     """
     ordered = sorted(tracks, key=lambda track: track.track_id)
     target_s = _target_s(ordered, shard_hours)
-    max_tracks = max(1, len(ordered) // MIN_SHARDS)
+    max_tracks = max_shard_tracks(len(ordered))
     shards = _cut(ordered, target_s=target_s, max_tracks=max_tracks)
     named = ((_shard_id(shard), shard) for shard in shards)
     return [replace(track, shard_id=shard_id) for shard_id, shard in named for track in shard]
+
+
+def usual_shard_s(total_s: float) -> float:
+    """Say how much audio a shard holds at most, where the user does not.
+
+    Parameters
+    ----------
+    total_s : float
+        Seconds of audio of the whole catalogue.
+
+    Returns
+    -------
+    shard_s : float
+        Seconds of audio.
+
+    Examples
+    --------
+    >>> usual_shard_s(3_600.0), usual_shard_s(7_200_000.0), usual_shard_s(1e12)
+    (900.0, 3600.0, 14400.0)
+    """
+    return min(MAX_SHARD_S, max(MIN_SHARD_S, total_s / N_SHARDS_AIM))
+
+
+def max_shard_tracks(n_tracks: int) -> int:
+    """Say how many tracks a shard holds at most.
+
+    Parameters
+    ----------
+    n_tracks : int >= 0
+        Of the whole catalogue.
+
+    Returns
+    -------
+    max_tracks : int
+        So few that a small catalogue keeps every core busy.
+
+    Examples
+    --------
+    >>> max_shard_tracks(640), max_shard_tracks(3)
+    (20, 1)
+    """
+    return max(1, n_tracks // MIN_SHARDS)
 
 
 def group_shards(tracks: Iterable[Track]) -> list[Shard]:
@@ -120,8 +162,7 @@ def _file_s(track: Track) -> float:
 
 def _target_s(tracks: Sequence[Track], shard_hours: float | None) -> float:
     if shard_hours is None:
-        total_s = math.fsum(map(estimate_audio_s, tracks))
-        return min(MAX_SHARD_S, max(MIN_SHARD_S, total_s / N_SHARDS_AIM))
+        return usual_shard_s(math.fsum(map(estimate_audio_s, tracks)))
     if not 0.0 < shard_hours < math.inf:
         raise ConfigError(
             f"shard_hours={shard_hours} is no amount of audio", fix="give hours above 0, or none"

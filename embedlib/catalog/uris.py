@@ -21,6 +21,7 @@ _LOCAL_URL = re.compile(r"(file|local)://")
 _USER_INFO = re.compile(r"(?<=://)(?:[^/\s:@]+:(?!\d+/)(?:[^\s@]|@(?=[^/\s]*@))+|[^/\s@]+)@")
 # A question mark is also a wildcard, so that a query is told by its equals sign.
 _QUERY = re.compile(r"\?[^?\s]*=\S*")
+_HIDDEN_USER, _HIDDEN_QUERY = "***@", "?***"
 
 EXTRA_OF_PROTOCOL = {
     "s3": "s3",
@@ -64,7 +65,50 @@ def masked(text: str) -> str:
     >>> masked("/music/a.wav")
     '/music/a.wav'
     """
-    return _QUERY.sub("?***", _USER_INFO.sub("***@", text))
+    return _QUERY.sub(_HIDDEN_QUERY, _USER_INFO.sub(_HIDDEN_USER, text))
+
+
+def stored(uri: str) -> str:
+    """Give the form of a URI that goes into tables.
+
+    Parameters
+    ----------
+    uri : str
+        Absolute local path, or URL.
+
+    Returns
+    -------
+    uri : str
+        Paths as they are; URLs without user, password and query. A signed URL is opened as long
+        as its source still says it in full.
+
+    Examples
+    --------
+    >>> stored("https://host/a.wav?X-Amz-Signature=ab12"), stored("/music/a?b=c.wav")
+    ('https://host/a.wav?***', '/music/a?b=c.wav')
+    """
+    return masked(uri) if is_url(uri) else uri
+
+
+def lacks_credentials(uri: str) -> bool:
+    """Tell whether a URI is only what a table keeps of it, with which nothing can be opened.
+
+    Parameters
+    ----------
+    uri : str
+        As `stored` gave it, or in full.
+
+    Returns
+    -------
+    lacks_credentials : bool
+        Whether there were some.
+
+    Examples
+    --------
+    >>> lacks_credentials(stored("https://host/a.wav?sig=ab12"))
+    True
+    """
+    return is_url(uri) and (_HIDDEN_USER in uri or uri.endswith(_HIDDEN_QUERY))
 
 
 def without_query(uri: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from embedlib.cli import demo, extract, models, outputs
+from embedlib.cli import demo, extract, models, outputs, plan, retry, submission
 from embedlib.errors import EmbedlibError
 
 app = typer.Typer(
@@ -20,12 +20,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("plan")(plan.plan)
 app.command("extract")(extract.extract)
+app.command("retry")(retry.retry)
 app.command("status")(outputs.status)
 app.command("verify")(outputs.verify)
 app.command("failures")(outputs.failures)
 app.command("diff")(outputs.diff)
 app.command("files")(outputs.files)
+app.command("submission-id")(submission.submission_id)
 app.add_typer(models.app, name="models")
 app.command("demo")(demo.demo)
 

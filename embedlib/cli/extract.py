@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from embedlib.cli.output import print_json, say
 if TYPE_CHECKING:
     from embedlib.config import ExtractConfig
     from embedlib.run.extract import RunSummary
+    from embedlib.run.retry import RetrySummary
 
 NEW_FAILURES = 3
 """Exit code of a run that ended but met more new failures than it was allowed."""
@@ -44,7 +46,9 @@ def extract(
         list[str] | None,
         typer.Option(help="Classifiers to run on the embeddings, a column each."),
     ] = None,
-    out: Annotated[str | None, typer.Option(help="Folder of the output.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder of the output, or URL: s3://, gs://, az://.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file with any of these options; flags override it.")
     ] = None,
@@ -83,6 +87,10 @@ def extract(
         list[str] | None, typer.Option(help="Column of the manifests to keep; may be repeated.")
     ] = None,
     shard_hours: Annotated[float | None, typer.Option(help="Hours of audio per shard.")] = None,
+    single_writer: Annotated[
+        bool | None,
+        typer.Option("--single-writer", help="Accept a store unfit for two runs at once."),
+    ] = None,
     local: Annotated[
         bool | None, typer.Option("--local", help="Run in this process, without Ray.")
     ] = None,
@@ -92,6 +100,13 @@ def extract(
     n_cores: Annotated[int | None, typer.Option(help="Cores to use on this machine.")] = None,
     budget_mb: Annotated[
         int | None, typer.Option(help="Limit for decoded audio in flight, in MiB.")
+    ] = None,
+    worker_memory_mb: Annotated[
+        int | None, typer.Option(help="Memory at which a worker is replaced, in MiB.")
+    ] = None,
+    accept_missing: Annotated[
+        bool | None,
+        typer.Option("--accept-missing", help="Go on where most files of a shard are gone."),
     ] = None,
     max_failed: Annotated[
         int | None, typer.Option(help="New failures that still exit with 0.")
@@ -106,27 +121,43 @@ def extract(
 
     Example: embedlib extract ~/music --models msd-musicnn-1 --out OUT
     """
-    flags = dict(locals())
-    for name in ("config", "json", "quiet"):
-        del flags[name]
-    for name in ("outputs", "heads"):
-        flags[name] = [part for text in flags[name] or () for part in text.split(",")]
-    given = {name: value for name, value in flags.items() if value not in (None, [])}
-    checked = _checked(given, config)
+    checked = checked_config(locals())
     summary = run_and_show(checked, quiet=quiet)
     if json:
         print_json(summary)
     else:
         for line in summary_lines(summary):
             say(line)
-    raise typer.Exit(_exit_code(summary, max_failed=checked.max_failed))
+    raise typer.Exit(exit_code(summary, max_failed=checked.max_failed))
 
 
-def _checked(flags: dict[str, Any], config: Path | None) -> ExtractConfig:
+def checked_config(arguments: Mapping[str, Any]) -> ExtractConfig:
+    """Put together what the command line and the file of `--config` say.
+
+    Parameters
+    ----------
+    arguments : mapping of str to Any
+        All arguments of `extract` by name.
+
+    Returns
+    -------
+    config : ExtractConfig
+        What is wanted.
+
+    Raises
+    ------
+    ConfigError
+        If an option is unknown or wrong.
+    """
     from embedlib.config import extract_config, read_config
 
+    flags = dict(arguments)
+    config, *_ = (flags.pop(name) for name in ("config", "json", "quiet"))
+    for name in ("outputs", "heads"):
+        flags[name] = [part for text in flags[name] or () for part in text.split(",")]
+    given = {name: value for name, value in flags.items() if value not in (None, [])}
     values = read_config(config) if config else {}
-    return extract_config(values | flags, origin=str(config) if config else "command line")
+    return extract_config(values | given, origin=str(config) if config else "command line")
 
 
 def run_and_show(config: ExtractConfig, *, quiet: bool) -> RunSummary:
@@ -172,6 +203,8 @@ def summary_lines(summary: RunSummary) -> list[str]:
         lines.append(f"failed: {', '.join(failed)}; see `embedlib failures {summary.out}`")
     if summary.decoding:
         lines.append(_decoding_line(summary))
+    if summary.predicted_s is not None:
+        lines.append(f"predicted: {summary.predicted_s:.1f} s from the first shard on")
     if summary.n_changed or summary.n_vanished:
         lines.append(
             f"{summary.n_changed} tracks have changed and {summary.n_vanished} have vanished since "
@@ -218,7 +251,21 @@ def _main_line(summary: RunSummary) -> str:
     )
 
 
-def _exit_code(summary: RunSummary, *, max_failed: int) -> int:
+def exit_code(summary: RunSummary | RetrySummary, *, max_failed: int) -> int:
+    """Say by a number how a run ended.
+
+    Parameters
+    ----------
+    summary : RunSummary or RetrySummary
+        What was done.
+    max_failed : int
+        New failures that are none to speak of.
+
+    Returns
+    -------
+    code : int
+        0, 3, or 128 more than the number of a signal.
+    """
     if summary.signal_number:
         return 128 + summary.signal_number
     return NEW_FAILURES if summary.n_failed > max_failed else 0

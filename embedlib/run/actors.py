@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from embedlib.records import DecodeStats, FeatureChunk, PartResult, Shard
+from embedlib.records import Crash, DecodeStats, FeatureChunk, PartResult, Shard
 from embedlib.run.calibrate import measure_cost
 from embedlib.run.cores import CoreLease
 from embedlib.run.decoding import decode_shard
 from embedlib.run.job import DecodeJob, ModelJob
+from embedlib.run.memory import private_bytes
 from embedlib.run.model import graph_file
+from embedlib.run.poison import bisect_shard
 from embedlib.run.worker import ModelWorker
 
 
@@ -23,7 +25,15 @@ class ChunkHeader:
     front_end: str
 
 
-class DecodeActor:
+class _Watched:
+    """A worker that can be asked for its memory, between its calls."""
+
+    def private_bytes(self) -> int:
+        """Give the memory that the worker alone holds; see `embedlib.run.memory`."""
+        return private_bytes()
+
+
+class DecodeActor(_Watched):
     """A decode worker: one shard at a time, as a stream of headers and chunks in turn."""
 
     def __init__(self) -> None:
@@ -49,7 +59,7 @@ class DecodeActor:
         item : ChunkHeader, FeatureChunk or DecodeStats
             Each chunk behind its header; at the end what it all took.
         """
-        chunks = decode_shard(shard, job)
+        chunks = decode_shard(shard, replace(job, is_expendable=True))
         while True:
             try:
                 chunk = next(chunks)
@@ -58,6 +68,17 @@ class DecodeActor:
                 return
             yield ChunkHeader(chunk.frames.nbytes, chunk.front_end)
             yield chunk
+
+
+class BisectionActor:
+    """Searches a shard for tracks that kill their decoder; its child processes die, not itself."""
+
+    def __init__(self) -> None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+    def bisect(self, shard: Shard, job: DecodeJob, memory_bytes: int) -> tuple[Crash, ...]:
+        """Search a shard; see `bisect_shard`."""
+        return bisect_shard(shard, job, memory_bytes=memory_bytes)
 
 
 class CalibrationActor:
@@ -72,7 +93,7 @@ class CalibrationActor:
         return measure_cost(job, graph_file(graph, job))
 
 
-class ModelActor:
+class ModelActor(_Watched):
     """A model worker, pinned to a core of its own where it has one and one is free."""
 
     def __init__(self, job: ModelJob, n_cores: int) -> None:
@@ -111,6 +132,7 @@ class ModelActor:
         self, attempt_id: str, shard: Shard, file_attempt: str, decode: DecodeJob
     ) -> tuple[PartResult, DecodeStats]:
         """Take a shard the whole way; see `ModelWorker.extract`."""
+        decode = replace(decode, is_expendable=True)
         return self._worker.extract(attempt_id, shard, file_attempt, decode)
 
     def forget(self, attempt_id: str) -> None:

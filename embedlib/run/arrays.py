@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from embedlib.audio.samples import check_samples
 from embedlib.audio.signals import SignalMixer
-from embedlib.errors import ConfigError, EmptyAudioError, NonfiniteError
+from embedlib.errors import ConfigError, EmptyAudioError
 from embedlib.features.front_end import FrontEnd
 from embedlib.records import DecodedTrack, FeatureChunk, Float32, Segment, Status
 
@@ -43,7 +44,7 @@ def array_chunk(
     EmptyAudioError
         If the array holds no sample.
     NonfiniteError
-        If a sample is NaN or infinite.
+        If a sample is NaN, infinite or beyond all reason.
 
     Examples
     --------
@@ -94,6 +95,5 @@ def _block(samples: Float32) -> Float32:
         )
     if not block.size:
         raise EmptyAudioError("the array holds no sample")
-    if not np.isfinite(block).all():
-        raise NonfiniteError("the samples hold NaN or infinity", fix="clean them first")
+    check_samples(block)
     return block

@@ -5,9 +5,11 @@ Ray reads its authentication mode when it is imported: call `embedlib.run.auth` 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
@@ -17,11 +19,11 @@ import ray
 from embedlib.errors import RunError
 from embedlib.run.slots import Node
 
+_VERDICT_EVERY_S = 0.5
+
 
 @contextmanager
-def ray_session(
-    *, address: str | None, n_cores: int | None, store_bytes: int
-) -> Iterator[list[Node]]:
+def ray_session(*, address: str | None, n_cores: int | None, store_bytes: int) -> Iterator[bool]:
     """Join a cluster, or start one on this machine, for the length of a run.
 
     Ray prints the deaths of workers to stdout, which belongs to the answer: inside this block it
@@ -38,8 +40,8 @@ def ray_session(
 
     Yields
     ------
-    nodes : list of Node
-        The nodes that are alive.
+    is_ours : bool
+        Whether the cluster was started here, for this run.
 
     Raises
     ------
@@ -48,7 +50,7 @@ def ray_session(
     """
     if ray.is_initialized():  # the caller's own session, which stays hers
         with redirect_stdout(sys.stderr):
-            yield _nodes()
+            yield False
         return
     with redirect_stdout(sys.stderr):
         if address is None:
@@ -63,7 +65,7 @@ def ray_session(
         else:
             _join(address)
         try:
-            yield _nodes()
+            yield address is None
         finally:
             ray.shutdown()
 
@@ -78,14 +80,51 @@ def _join(address: str) -> None:
         ) from exc
 
 
-def _nodes() -> list[Node]:
-    rows: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+def alive_nodes() -> list[Node]:
+    """List the nodes of the cluster that can carry a worker.
+
+    Returns
+    -------
+    nodes : list of Node
+        Those that are alive and have a core for Ray; a head with ``--num-cpus 0`` is left out.
+    """
     return [
         Node(
             row["NodeID"],
             n_cores=int(row["Resources"].get("CPU", 0)),
             n_gpus=int(row["Resources"].get("GPU", 0)),
+            name=row["NodeManagerHostname"],
         )
-        for row in rows
-        if row["Alive"] and row["Resources"].get("CPU", 0) >= 1
+        for row in _alive_rows()
+        if row["Resources"].get("CPU", 0) >= 1
     ]
+
+
+async def is_gone(node_id: str, *, patience_s: float) -> bool:
+    """Say whether a node is dead, by the word of the cluster.
+
+    Parameters
+    ----------
+    node_id : str
+        The node.
+    patience_s : float >= 0
+        How long to wait for it to be declared dead.
+
+    Returns
+    -------
+    is_gone : bool
+        False when it still counts as alive after that time.
+    """
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        rows = await asyncio.to_thread(_alive_rows)
+        if node_id not in {row["NodeID"] for row in rows}:
+            return True
+        if time.monotonic() >= deadline_s:
+            return False
+        await asyncio.sleep(_VERDICT_EVERY_S)
+
+
+def _alive_rows() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [row for row in rows if row["Alive"]]

@@ -6,11 +6,12 @@ frames of it went out before are void.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from embedlib.audio.waveform import AudioStream, as_failure
+from embedlib.catalog.uris import is_url
 from embedlib.errors import AudioError
 from embedlib.features.front_end import FrontEnd, front_end
 from embedlib.records import (
@@ -20,13 +21,20 @@ from embedlib.records import (
     Float32,
     Segment,
     Shard,
+    Signal,
+    Status,
     Track,
 )
+from embedlib.run.deadline import bounded
 from embedlib.run.job import DecodeJob
+from embedlib.run.points import Point, reach
 
 CHUNK_BYTES = 1 << 20
 """Frames per chunk: a call through the object store costs 2 ms at this size and little more than
 its fixed price below it, while 43 s of MusiCNN frames take half a second to embed."""
+
+
+_Blocks = Mapping[Signal, Float32]
 
 
 class ChunkPacker:
@@ -134,10 +142,12 @@ def decode_shard(shard: Shard, job: DecodeJob) -> Generator[FeatureChunk, None, 
     stats : DecodeStats
         What it took: the value of the generator.
     """
+    reach(Point.BEFORE_DECODE, shard.shard_id)
     decoder = _ShardDecoder(job)
-    for index, track in enumerate(shard.tracks):
-        yield from decoder.track(index, track)
-    yield from decoder.rest()
+    for number, chunk in enumerate(decoder.chunks(shard)):
+        if number:
+            reach(Point.BETWEEN_CHUNKS, shard.shard_id)
+        yield chunk
     return decoder.stats()
 
 
@@ -151,6 +161,15 @@ class _ShardDecoder:
         self._n_resamplings = 0
         self._sources_hz: list[int] = []
 
+    def chunks(self, shard: Shard) -> Iterator[FeatureChunk]:
+        reasons = {crash.index: crash.reason for crash in self._job.skip}
+        for index, track in enumerate(shard.tracks):
+            if reason := reasons.get(index):
+                self._end(DecodedTrack(index, Status.CRASHED, error=reason))
+            else:
+                yield from self.track(index, track)
+        yield from self.rest()
+
     def track(self, index: int, track: Track) -> Iterator[FeatureChunk]:
         job = self._job
         signals = [fe.signal for fe in self._front_ends]
@@ -159,19 +178,28 @@ class _ShardDecoder:
         )
         try:
             with audio:
-                yield from self._frames(index, audio)
+                yield from self._frames(index, self._steps(audio, track))
             decoded = audio.decoded(index)
         except AudioError as exc:
             decoded = as_failure(audio.decoded(index), exc)
-        for packer in self._packers:
-            packer.end(decoded)
+        self._end(decoded)
         self._n_resamplings += audio.n_resamplings
         if decoded.sr_hz:
             self._sources_hz.append(decoded.sr_hz)
 
-    def _frames(self, index: int, audio: AudioStream) -> Iterator[FeatureChunk]:
+    def _end(self, decoded: DecodedTrack) -> None:
+        for packer in self._packers:
+            packer.end(decoded)
+
+    def _steps(self, audio: AudioStream, track: Track) -> Iterable[_Blocks]:
+        if not self._job.is_expendable:
+            return audio
+        deadline_s = self._job.limits.cpu_deadline_s
+        return bounded(audio, deadline_s=deadline_s, is_by_clock=not is_url(track.uri))
+
+    def _frames(self, index: int, steps: Iterable[_Blocks]) -> Iterator[FeatureChunk]:
         streams = [fe.stream() for fe in self._front_ends]
-        for blocks in audio:
+        for blocks in steps:
             for fe, stream, packer in zip(self._front_ends, streams, self._packers, strict=True):
                 yield from packer.add(index, stream.push(blocks[fe.signal]))
         for stream, packer in zip(streams, self._packers, strict=True):

@@ -11,12 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from embedlib.catalog.stores import Place
+from embedlib.config import WORKER_MEMORY_MB
 from embedlib.errors import RunError
-from embedlib.records import Shard
+from embedlib.records import Crash, Shard
+from embedlib.run.backlog import Work
 from embedlib.run.decoding import CHUNK_BYTES
 from embedlib.run.events import Commit, Committed, Event
 from embedlib.run.job import DecodeJob, ModelJob
-from embedlib.run.scheduler import Scheduler, Work
+from embedlib.run.points import Point, reach
+from embedlib.run.scheduler import Scheduler
 from embedlib.tables.commit import commit_parts, committed_shards
 
 TICK_S = 1.0
@@ -34,7 +38,7 @@ class RunPlan:
 
     Attributes
     ----------
-    out : Path
+    out : Path or StorePath
         The output folder.
     run_id : str
         Unique; part of the names of the parts.
@@ -50,9 +54,13 @@ class RunPlan:
         How audio becomes frames, for all models of the run.
     budget_bytes : int
         Limit for chunks in flight.
+    worker_memory_bytes : int
+        What a worker may hold before it is recycled, and grow by when it searches for poison.
+    accept_missing : bool
+        Whether shards are committed of which most files cannot be opened.
     """
 
-    out: Path
+    out: Place
     run_id: str
     shards: Mapping[str, Shard]
     models: Mapping[str, tuple[str, ...]]
@@ -60,6 +68,17 @@ class RunPlan:
     graphs: Mapping[str, Path]
     decode: DecodeJob
     budget_bytes: int
+    worker_memory_bytes: int = WORKER_MEMORY_MB << 20
+    accept_missing: bool = False
+
+    @property
+    def is_one_model(self) -> bool:
+        """Whether nothing fans out, so that model workers decode for themselves.
+
+        That spares the way through the object store and the fight of two processes for the cache
+        of one core.
+        """
+        return len(self.jobs) == 1
 
     def scheduler(self) -> Scheduler:
         """Make the state machine of the run.
@@ -76,13 +95,15 @@ class RunPlan:
             chunk_bytes=CHUNK_BYTES,
         )
 
-    def decode_job(self, models: Iterable[str]) -> DecodeJob:
+    def decode_job(self, models: Iterable[str], *, skip: tuple[Crash, ...] = ()) -> DecodeJob:
         """Say how audio becomes frames for some of the models, so that no other front end runs.
 
         Parameters
         ----------
         models : iterable of str
             Those that a shard is decoded for.
+        skip : tuple of Crash
+            Tracks of that shard that are not decoded.
 
         Returns
         -------
@@ -90,7 +111,7 @@ class RunPlan:
             With their front ends.
         """
         names = dict.fromkeys(self.jobs[model].front_end for model in models)
-        return replace(self.decode, front_ends=tuple(names))
+        return replace(self.decode, front_ends=tuple(names), skip=skip)
 
     def file_attempt(self, attempt_id: str) -> str:
         """Name an attempt so that no other run can name one alike.
@@ -108,12 +129,12 @@ class RunPlan:
         return f"{self.run_id}-{attempt_id}"
 
 
-def commit(out: Path, action: Commit) -> Committed:
+def commit(out: Place, action: Commit) -> Committed:
     """Carry out a commit action.
 
     Parameters
     ----------
-    out : Path
+    out : Path or StorePath
         The output folder.
     action : Commit
         Parts of one model.
@@ -131,10 +152,12 @@ def commit(out: Path, action: Commit) -> Committed:
     OutputError
         If it is full, or a part is not what its writer reported.
     """
+    reach(Point.BEFORE_COMMIT, action.parts[0].shard_id, action.model)
     try:
         settled = commit_parts(out, action.model, action.parts)
     except OSError as exc:
         raise stopped(f"cannot commit to {out}: {type(exc).__name__}: {exc}") from exc
+    reach(Point.AFTER_COMMIT, action.parts[0].shard_id, action.model)
     if settled.lost:
         return Committed(action.model, tuple(committed_shards(out, action.model)))
     return Committed(action.model, settled.committed)

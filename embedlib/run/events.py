@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from embedlib.records import DecodeStats, PartResult
+from embedlib.records import Crash, DecodeStats, PartResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,14 @@ class SlotAdded:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """A decode worker or a model worker is gone; nothing it held will come."""
+    """A decode worker or a model worker is gone; nothing it held will come.
+
+    By accident when its node is the reason: that uses up no try.
+    """
 
     worker_id: str
     reason: str
+    is_accident: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,14 @@ class DecodeEnded:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """The worker lives but infrastructure failed it (a store, a disk)."""
+    """The worker lives but infrastructure failed it (a store, a disk).
+
+    By accident when a node that left took its chunks along: that uses up no try.
+    """
 
     attempt_id: str
     reason: str
+    is_accident: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,24 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Bisected:
+    """A shard was searched for tracks that kill their decoder; none, if nobody is to blame.
+
+    It may come unasked, before any worker, with what is known from an earlier run.
+    """
+
+    shard_id: str
+    crashed: tuple[Crash, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outgrown:
+    """A worker holds more memory than its share: it is to be replaced when it is free."""
+
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed; what is ready to commit may be committed."""
 
@@ -110,6 +136,8 @@ Event = (
     | Embedded
     | Written
     | Committed
+    | Bisected
+    | Outgrown
     | Tick
     | Drain
 )
@@ -117,22 +145,24 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """Start to decode the shard; nothing is produced before a `Pull`."""
+    """Start to decode the shard but for `skip`; nothing is produced before a `Pull`."""
 
     attempt_id: str
     shard_id: str
     decoder_id: str
     models: tuple[str, ...]
+    skip: tuple[Crash, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """Take the shard the whole way in one worker, from decode to part, chunk by chunk."""
+    """Take the shard but for `skip` the whole way in one worker, chunk by chunk."""
 
     attempt_id: str
     shard_id: str
     model: str
     slot_id: str
+    skip: tuple[Crash, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +231,20 @@ class Replace:
 
 
 @dataclass(frozen=True, slots=True)
+class Bisect:
+    """Find out which tracks of the shard kill their decoder, in processes that may die of it."""
+
+    shard_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recycle:
+    """End this worker, which holds nothing, and make a new one."""
+
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Infrastructure failed beyond its limit; commit nothing more and say why."""
 
@@ -208,5 +252,17 @@ class Stop:
 
 
 Action = (
-    Decode | Extract | Pull | Embed | Release | Write | Forget | Cancel | Commit | Replace | Stop
+    Decode
+    | Extract
+    | Pull
+    | Embed
+    | Release
+    | Write
+    | Forget
+    | Cancel
+    | Commit
+    | Replace
+    | Bisect
+    | Recycle
+    | Stop
 )

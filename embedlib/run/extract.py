@@ -10,22 +10,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from embedlib.catalog.listing import list_sources
+from embedlib.catalog.places import require_exclusive
 from embedlib.config import ExtractConfig, extract_config
 from embedlib.records import KEPT, DecodeStats
 from embedlib.run.auth import require_tokens
 from embedlib.run.driver import Interruption, Observer, RunPlan
+from embedlib.run.estimate import known_estimate
 from embedlib.run.events import DecodeEnded, Event, Written
 from embedlib.run.job import ModelJob
 from embedlib.run.local import LocalDriver
-from embedlib.run.prepare import decode_job, model_job, run_plan
-from embedlib.run.resolve import prepare_models
+from embedlib.run.planning import check_manifests, ready_jobs, run_plan
+from embedlib.run.run_folder import CONFIG_FILE, config_text, write_record
 from embedlib.run.scheduler import Scheduler
-from embedlib.tables.catalog import adopt
-from embedlib.tables.durable import refusals
-from embedlib.tables.layout import MANIFEST_FILE, model_folder, output_root
+from embedlib.tables.catalog import adopt, pending_shards
+from embedlib.tables.layout import output_root
 from embedlib.tables.manifest import ensure_manifest
 
 
@@ -65,6 +64,8 @@ class RunSummary:
         What separate runs of the same models would have done beside.
     signal_number : int
         Of the signal that ended the run early; 0 when it came to its end.
+    predicted_s : float or None
+        What `wall_s` was predicted to be, without the start; None where a cost was not known.
     """
 
     run_id: str
@@ -84,6 +85,7 @@ class RunSummary:
     decoding: dict[str, int]
     decoding_saved: dict[str, int]
     signal_number: int
+    predicted_s: float | None = None
 
 
 class _Tally:
@@ -190,12 +192,10 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
     """
     started = time.monotonic()
     out = output_root(config.out)
-    models = {model.instance.table: model for model in prepare_models(config)}
-    jobs = {
-        table: model_job(model, folder=model_folder(out, table)) for table, model in models.items()
-    }
-    decode = decode_job(config, front_ends=[job.front_end for job in jobs.values()])
-    _check_manifests(out, jobs)
+    ready = ready_jobs(config, out=out)
+    jobs = ready.models
+    require_exclusive(out, single_writer=config.single_writer)
+    check_manifests(out, jobs)
     catalogue = adopt(
         out,
         list_sources(config.sources, carry=config.carry),
@@ -204,10 +204,13 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
     )
     for job in jobs.values():
         ensure_manifest(out, job.manifest)
-    graphs = {table: model.file.path for table, model in models.items()}
-    plan = run_plan(config, out=out, catalogue=catalogue, jobs=jobs, graphs=graphs, decode=decode)
-    resolved = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
-    _write_record(plan, "config.yaml", resolved)
+    pending = {table: pending_shards(out, table, catalogue) for table in jobs}
+    plan = run_plan(config, out=out, jobs=ready, pending=pending)
+    write_record(out, plan.run_id, name=CONFIG_FILE, text=config_text(config))
+    forecast = known_estimate(plan, config)
+    if forecast:
+        text = json.dumps(asdict(forecast), indent=2) + "\n"
+        write_record(out, plan.run_id, name="estimate.json", text=text)
     watcher.on_plan(plan)
     tally = _Tally(jobs)
 
@@ -215,7 +218,7 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
         tally.observe(event)
         watcher.on_event(event, scheduler)
 
-    signal_number = _drive(plan, config, observe) if plan.shards else 0
+    signal_number = drive(plan, config, observe) if plan.shards else 0
     summary = RunSummary(
         run_id=plan.run_id,
         out=str(out),
@@ -234,13 +237,35 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
         decoding=dict(tally.done),
         decoding_saved=tally.saved(),
         signal_number=signal_number,
+        predicted_s=forecast.wall_s if forecast else None,
     )
-    _write_record(plan, "summary.json", json.dumps(asdict(summary), indent=2) + "\n")
+    text = json.dumps(asdict(summary), indent=2) + "\n"
+    write_record(out, plan.run_id, name="summary.json", text=text)
     return summary
 
 
-def _drive(plan: RunPlan, config: ExtractConfig, observe: Observer) -> int:
-    """Run the plan and give the number of the signal that ended it early, or 0."""
+def drive(plan: RunPlan, config: ExtractConfig, observe: Observer) -> int:
+    """Carry out a plan, here or by Ray.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        What to do.
+    config : ExtractConfig
+        Where.
+    observe : Observer
+        Called with each event.
+
+    Returns
+    -------
+    signal_number : int
+        Of the signal that ended it early; 0 when it came to its end.
+
+    Raises
+    ------
+    RunError
+        If infrastructure failed beyond its limit.
+    """
     with Interruption() as interruption:
         if config.local:
             LocalDriver(plan, observe).run(interruption)
@@ -260,21 +285,6 @@ def _drive_ray(
     store_bytes = max(100 << 20, 2 * plan.budget_bytes)
     with ray_session(
         address=config.address, n_cores=config.n_cores, store_bytes=store_bytes
-    ) as nodes:
+    ) as is_ours:
         interruption.arm()
-        RayDriver(plan, observe, nodes).run(interruption)
-
-
-def _check_manifests(out: Path, jobs: Mapping[str, ModelJob]) -> None:
-    """Refuse other parameters before anything is written to an output that exists."""
-    for name, job in jobs.items():
-        if (model_folder(out, name) / MANIFEST_FILE).exists():
-            ensure_manifest(out, job.manifest)
-
-
-def _write_record(plan: RunPlan, name: str, text: str) -> None:
-    """Write a file for people into the folder of the run."""
-    folder = plan.out / "runs" / plan.run_id
-    with refusals(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
+        RayDriver(plan, observe, is_ours=is_ours).run(interruption)

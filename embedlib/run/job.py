@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from embedlib.audio.decode import AudioLimits
 from embedlib.features.patches import PatchRule
 from embedlib.models.spec import Output
+from embedlib.records import Crash
 from embedlib.tables.manifest import ModelManifest
 
 
@@ -28,6 +29,10 @@ class DecodeJob:
         What one track may cost.
     chunk_bytes : int
         Bound on the frames of one chunk.
+    skip : tuple of Crash
+        Tracks of the shard at hand that are known to kill their decoder.
+    is_expendable : bool
+        Whether the process that decodes may be ended when it gets stuck.
     """
 
     front_ends: tuple[str, ...]
@@ -35,6 +40,8 @@ class DecodeJob:
     resampler: str
     limits: AudioLimits
     chunk_bytes: int
+    skip: tuple[Crash, ...] = ()
+    is_expendable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from embedlib.run.driver import TICK_S, Interruption, Observer, RunPlan, commit,
 from embedlib.run.events import (
     Action,
     AttemptFailed,
+    Bisected,
     Cancel,
     Commit,
     Decode,
@@ -35,6 +36,9 @@ from embedlib.run.events import (
     Write,
     Written,
 )
+from embedlib.run.poison import bisect_shard
+from embedlib.run.proof import BLIND, is_doubtful_part, second_look, unseen_shard
+from embedlib.run.unfinished import begin_decoding, end_decoding, left_behind
 from embedlib.run.worker import ModelWorker
 
 _LOG = logging.getLogger("embedlib")
@@ -60,6 +64,18 @@ class LocalDriver:
         self._n_chunks: dict[str, int] = {}
         self._workers = {name: self._load(name) for name in plan.jobs}
 
+    def _search_left_behind(self, actions: deque[Action]) -> None:
+        """Search the shards over which earlier runs died: this one would die of them as well."""
+        for shard_id in left_behind(self._plan.out):
+            if shard_id in self._plan.shards:
+                _LOG.warning("shard=%s was being decoded when a run died: searching it", shard_id)
+                self._feed(self._bisect(shard_id), actions)
+
+    def _bisect(self, shard_id: str) -> Bisected:
+        job = self._plan.decode_job(self._plan.models[shard_id])
+        shard, memory_bytes = self._plan.shards[shard_id], self._plan.worker_memory_bytes
+        return Bisected(shard_id, bisect_shard(shard, job, memory_bytes=memory_bytes))
+
     def _load(self, model: str) -> ModelWorker:
         return ModelWorker(self._plan.jobs[model], self._plan.graphs[model])
 
@@ -77,6 +93,7 @@ class LocalDriver:
             If infrastructure failed beyond its limit.
         """
         actions: deque[Action] = deque()
+        self._search_left_behind(actions)
         self._feed(DecoderAdded("local"), actions)
         for name in self._workers:
             self._feed(SlotAdded(name, name), actions)
@@ -105,10 +122,8 @@ class LocalDriver:
 
     def _perform(self, action: Action, actions: deque[Action]) -> None:
         match action:
-            case Decode(attempt_id, shard_id, _, models):
-                shard, job = self._plan.shards[shard_id], self._plan.decode_job(models)
-                self._streams[attempt_id] = decode_shard(shard, job)
-                self._n_chunks[attempt_id] = 0
+            case Decode():
+                self._start_decode(action)
             case Pull(attempt_id):
                 self._feed(self._pull(attempt_id), actions)
             case Embed(attempt_id, seq, model):
@@ -121,7 +136,7 @@ class LocalDriver:
             case Commit():
                 self._feed(commit(self._plan.out, action), actions)
             case Cancel(attempt_id):
-                self._streams.pop(attempt_id, None)
+                self._end_decode(attempt_id)
             case Forget(attempt_id, slot_id):
                 self._workers[slot_id].forget(attempt_id)
             case Stop(reason):
@@ -130,19 +145,33 @@ class LocalDriver:
                 self._workers[worker_id] = self._load(worker_id)
                 self._feed(SlotAdded(worker_id, worker_id), actions)
 
+    def _start_decode(self, action: Decode) -> None:
+        begin_decoding(self._plan.out, self._plan.run_id, shard_id=action.shard_id)
+        job = self._plan.decode_job(action.models, skip=action.skip)
+        self._streams[action.attempt_id] = decode_shard(self._plan.shards[action.shard_id], job)
+        self._n_chunks[action.attempt_id] = 0
+
+    def _end_decode(self, attempt_id: str) -> None:
+        if self._streams.pop(attempt_id, None):
+            end_decoding(self._plan.out, self._plan.run_id)
+
     def _write(self, action: Write) -> Event:
         shard, name = self._plan.shards[action.shard_id], self._plan.file_attempt(action.attempt_id)
         try:
             part = self._workers[action.model].write(action.attempt_id, shard, name)
         except OSError as exc:  # a disk that fails now may not fail again
             return WorkerLost(action.slot_id, f"{type(exc).__name__}: {exc}")
+        if is_doubtful_part(part) and not self._plan.accept_missing:
+            if reason := second_look(shard):
+                raise unseen_shard(shard, reason)
+            return AttemptFailed(action.attempt_id, BLIND)
         return Written(action.attempt_id, part)
 
     def _pull(self, attempt_id: str) -> Event:
         try:
             chunk = next(self._streams[attempt_id])
         except StopIteration as end:
-            del self._streams[attempt_id]
+            self._end_decode(attempt_id)
             return DecodeEnded(attempt_id, end.value)
         except EmbedlibError:
             raise

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import random
 import re
-import secrets
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from embedlib.audio.decode import AudioLimits
 from embedlib.audio.waveform import check_request
+from embedlib.catalog.stores import Place
 from embedlib.config import ExtractConfig
 from embedlib.engines.load import resolve_engine
 from embedlib.features.front_end import front_end
@@ -24,12 +20,9 @@ from embedlib.models.builder import BUILDER_VERSION
 from embedlib.models.heads import Head
 from embedlib.models.locks import read_weights
 from embedlib.models.spec import Output
-from embedlib.records import Shard
 from embedlib.run.decoding import CHUNK_BYTES
-from embedlib.run.driver import RunPlan
 from embedlib.run.job import DecodeJob, HeadJob, ModelJob
 from embedlib.run.resolve import Prepared
-from embedlib.tables.catalog import Plan, pending_shards
 from embedlib.tables.manifest import Column, ModelManifest
 
 _LIBRARIES = (
@@ -45,14 +38,14 @@ _LIBRARIES = (
 )
 
 
-def model_job(model: Prepared, *, folder: Path) -> ModelJob:
+def model_job(model: Prepared, *, folder: Place) -> ModelJob:
     """Say how frames become rows of one model.
 
     Parameters
     ----------
     model : Prepared
         The model.
-    folder : Path
+    folder : Path or StorePath
         Where the parts go.
 
     Returns
@@ -158,18 +151,6 @@ def _head_job(head: Head) -> HeadJob:
     )
 
 
-def _in_order(shards: Iterable[Shard], *, run_id: str) -> list[Shard]:
-    """Put shards into the order in which they should start.
-
-    The long ones first, in classes of twofold length, so that the last to end is a short one;
-    within a class by chance, so that two runs on one output seldom work on the same shard.
-    """
-    chance = random.Random(run_id)
-    shuffled = sorted(shards, key=lambda shard: shard.shard_id)
-    chance.shuffle(shuffled)
-    return sorted(shuffled, key=lambda shard: -math.frexp(shard.audio_s)[1])
-
-
 def _versions() -> tuple[tuple[str, str], ...]:
     """Versions of the libraries that could change a number, where they are installed."""
     found = []
@@ -211,55 +192,4 @@ def decode_job(config: ExtractConfig, *, front_ends: Iterable[str]) -> DecodeJob
         resampler=config.resampler,
         limits=limits,
         chunk_bytes=CHUNK_BYTES,
-    )
-
-
-def run_plan(
-    config: ExtractConfig,
-    *,
-    out: Path,
-    catalogue: Plan,
-    jobs: Mapping[str, ModelJob],
-    graphs: Mapping[str, Path],
-    decode: DecodeJob,
-) -> RunPlan:
-    """Say what is left to do.
-
-    Parameters
-    ----------
-    config : ExtractConfig
-        What the user wants.
-    out : Path
-        The output folder.
-    catalogue : Plan
-        What the source holds.
-    jobs : mapping of str to ModelJob
-        By name of the model.
-    graphs : mapping of str to Path
-        Weight files by name of the model.
-    decode : DecodeJob
-        How audio becomes frames.
-
-    Returns
-    -------
-    plan : RunPlan
-        The shards that are pending for at least one model, and the models that have such shards.
-    """
-    shards: dict[str, Shard] = {}
-    models: dict[str, tuple[str, ...]] = {}
-    for name in jobs:
-        for shard in pending_shards(out, name, catalogue):
-            shards[shard.shard_id] = shard
-            models[shard.shard_id] = (*models.get(shard.shard_id, ()), name)
-    unfinished = {name for names in models.values() for name in names}
-    run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
-    return RunPlan(
-        out=out,
-        run_id=run_id,
-        shards={shard.shard_id: shard for shard in _in_order(shards.values(), run_id=run_id)},
-        models=models,
-        jobs={name: job for name, job in jobs.items() if name in unfinished},
-        graphs=graphs,
-        decode=decode,
-        budget_bytes=config.budget_mb << 20,
     )

@@ -34,11 +34,33 @@ class Node:
         Cores that the run may use.
     n_gpus : int >= 0
         Cards that the run may use.
+    name : str
+        What people call it, as far as known.
     """
 
     node_id: str
     n_cores: int
     n_gpus: int = 0
+    name: str = ""
+
+    def __str__(self) -> str:
+        """Name it for people: host names need not be unique."""
+        return f"{self.name}:{self.node_id[:8]}" if self.name else self.node_id
+
+    def offers(self, device: str) -> bool:
+        """Say whether models can run here on a device.
+
+        Parameters
+        ----------
+        device : {'cpu', 'cuda'}
+            The device.
+
+        Returns
+        -------
+        offers : bool
+            Every node has cores; not every one has cards.
+        """
+        return device == "cpu" or self.n_gpus > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +123,29 @@ def plan_slots(
             f"{len(nodes)} nodes and {len(core_s)} models make no slot",
             fix="name at least one model, and start Ray on at least one node",
         )
-    slots = tuple(slot for node in nodes for slot in _node_slots(node, core_s, device))
-    if not slots:
+    require_device(nodes, device=device)
+    return tuple(slot for node in nodes for slot in _node_slots(node, core_s, device))
+
+
+def require_device(nodes: Sequence[Node], *, device: str) -> None:
+    """Refuse nodes of which none has the device.
+
+    Parameters
+    ----------
+    nodes : sequence of Node
+        The machines.
+    device : {'cpu', 'cuda'}
+        What models run on.
+
+    Raises
+    ------
+    ConfigError
+        If there are nodes, but no card where one is wanted.
+    """
+    if nodes and not any(node.offers(device) for node in nodes):
         raise ConfigError(
             "no node offers a GPU to Ray", fix="start Ray with --num-gpus, or take device=cpu"
         )
-    return slots
 
 
 def plan_decoders(nodes: Sequence[Node], *, core_s: Mapping[str, float]) -> tuple[str, ...]:
@@ -122,17 +161,25 @@ def plan_decoders(nodes: Sequence[Node], *, core_s: Mapping[str, float]) -> tupl
     Returns
     -------
     node_ids : tuple of str
-        One per decode worker: at least one and at most one per core on each node.
+        One per decode worker: at least one and at most one per core on each node. A worker has
+        one shard at a time, and a shard one slot of each model: with fewer decode workers than
+        slots of the dearest model, some of these would have nothing to do.
 
     Examples
     --------
     >>> plan_decoders([Node("a", 2)], core_s={"openl3": 0.06, "vgg": 0.008})
-    ('a',)
+    ('a', 'a')
+    >>> plan_decoders([Node("a", 8)], core_s={"openl3": 0.06, "vgg": 0.02})
+    ('a', 'a', 'a', 'a', 'a', 'a')
     """
-    part = DECODE_CORE_S / (DECODE_CORE_S + sum(core_s.values()))
-    return tuple(
-        node.node_id for node in nodes for _ in range(max(1, math.ceil(node.n_cores * part)))
-    )
+    return tuple(node.node_id for node in nodes for _ in range(_n_decoders(node, core_s)))
+
+
+def _n_decoders(node: Node, core_s: Mapping[str, float]) -> int:
+    total = sum(core_s.values())
+    n_busy = math.ceil(node.n_cores * DECODE_CORE_S / (DECODE_CORE_S + total))
+    n_slots = (len(_shares(node.n_cores * cost / total)) for cost in core_s.values())
+    return min(node.n_cores, max(1, n_busy, *n_slots))
 
 
 def _node_slots(node: Node, core_s: Mapping[str, float], device: str) -> Iterator[Slot]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from embedlib.catalog.places import place
 from embedlib.features.front_end import front_end
 from embedlib.records import (
     DecodedTrack,
@@ -23,6 +24,7 @@ from embedlib.run.decoding import decode_shard
 from embedlib.run.embedding import ShardEmbedder
 from embedlib.run.job import DecodeJob, ModelJob
 from embedlib.run.model import LoadedModel
+from embedlib.run.points import Point, reach
 from embedlib.tables.parts import write_part
 from embedlib.tables.rows import rows_table
 
@@ -92,8 +94,9 @@ class ModelWorker:
         started = time.perf_counter()
         rows = self._shards.pop(attempt_id).rows(shard.tracks)
         self._count(attempt_id, started)
-        return write_part(
-            Path(self._job.folder),
+        reach(Point.AFTER_INFERENCE, shard.shard_id, self._job.name)
+        part = write_part(
+            place(self._job.folder),
             manifest=self._job.manifest,
             shard_id=shard.shard_id,
             attempt_id=file_attempt,
@@ -101,6 +104,8 @@ class ModelWorker:
             provenance=dict(self._job.provenance),
             stage_s={"embed": self._embed_s.pop(attempt_id)},
         )
+        reach(Point.PART_WRITTEN, shard.shard_id, self._job.name)
+        return part
 
     def extract(
         self, attempt_id: str, shard: Shard, file_attempt: str, decode: DecodeJob

@@ -6,29 +6,26 @@ a plan, and what a model has still to do is the plan without the rows that its o
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from embedlib.catalog.listing import normalised_sources
 from embedlib.catalog.shards import assign_shards, group_shards
-from embedlib.catalog.uris import one_line
-from embedlib.errors import ConfigError, OutputError, RunError
+from embedlib.catalog.stores import Place
+from embedlib.catalog.uris import one_line, stored
+from embedlib.errors import OutputError, RunError
 from embedlib.records import Shard, Track
-from embedlib.tables.durable import create_if_absent, refusals
-from embedlib.tables.layout import CATALOG_FOLDER, model_folder, output_root
-from embedlib.tables.snapshot import NO_TABLE, read_snapshot, readable, snapshot_of
-
-SOURCES_FILE: Final = "sources.json"
+from embedlib.tables.delta import table_place
+from embedlib.tables.durable import refusals
+from embedlib.tables.layout import CATALOG_FOLDER, OutLike, model_folder, output_root
+from embedlib.tables.parquet import parquet_file
+from embedlib.tables.snapshot import NO_TABLE, read_snapshot, snapshot_of
+from embedlib.tables.sources import check_sources, claim_sources
 
 TRANSACTION_ID: Final = "catalog"
 """Application transaction of every commit to the table; its version counts the generations."""
@@ -74,7 +71,7 @@ class Plan:
 
 
 def adopt(
-    out: str | os.PathLike[str],
+    out: OutLike,
     listed: Iterable[Track],
     *,
     sources: Sequence[str],
@@ -104,7 +101,7 @@ def adopt(
     Raises
     ------
     ConfigError
-        If the output belongs to other sources, or `out` is a URL.
+        If the output belongs to other sources, or `out` cannot be an output.
     OutputError
         If the output cannot be written or its catalogue is damaged.
     RunError
@@ -112,10 +109,10 @@ def adopt(
     """
     folder = output_root(out) / CATALOG_FOLDER
     with refusals(folder):
-        _check_sources(folder / SOURCES_FILE, sources)
+        check_sources(folder, sources)
     tracks = list(listed)
     with refusals(folder):
-        _claim_sources(folder / SOURCES_FILE, sources)
+        claim_sources(folder, sources)
         for _ in range(MAX_ATTEMPTS):
             plan = _try_to_adopt(folder, tracks, shard_hours)
             if plan is not None:
@@ -126,7 +123,48 @@ def adopt(
     )
 
 
-def read_plan(out: str | os.PathLike[str]) -> tuple[Track, ...]:
+def preview(
+    out: OutLike,
+    listed: Iterable[Track],
+    *,
+    sources: Sequence[str],
+    shard_hours: float | None = None,
+) -> Plan:
+    """Give the plan that `adopt` would; nothing is written.
+
+    Parameters
+    ----------
+    out : str or path-like
+        Output folder, which need not exist.
+    listed : iterable of Track
+        What the sources hold now, with distinct ids.
+    sources : sequence of str
+        Where that was listed from.
+    shard_hours : float, optional
+        Hours of audio per shard; by default what fits the catalogue.
+
+    Returns
+    -------
+    plan : Plan
+        All tracks, and what is new, changed or gone.
+
+    Raises
+    ------
+    ConfigError
+        If the output belongs to other sources, or `out` cannot be an output.
+    OutputError
+        If the catalogue of the output is damaged.
+    """
+    folder = output_root(out) / CATALOG_FOLDER
+    check_sources(folder, sources)
+    is_there = read_snapshot(folder).version != NO_TABLE
+    known = {track.track_id: track for track in read_plan(out)} if is_there else {}
+    tracks = list(listed)
+    new = [track for track in tracks if track.track_id not in known]
+    return _plan(tracks, known, assign_shards(new, shard_hours=shard_hours))
+
+
+def read_plan(out: OutLike) -> tuple[Track, ...]:
     """Read all planned tracks of an output.
 
     Parameters
@@ -150,7 +188,7 @@ def read_plan(out: str | os.PathLike[str]) -> tuple[Track, ...]:
     return _read_tracks(_open(folder), folder)
 
 
-def pending_shards(out: str | os.PathLike[str], model: str, plan: Plan) -> list[Shard]:
+def pending_shards(out: OutLike, model: str, plan: Plan) -> list[Shard]:
     """Tell what a model has still to do.
 
     Parameters
@@ -179,7 +217,7 @@ def pending_shards(out: str | os.PathLike[str], model: str, plan: Plan) -> list[
     return group_shards(t for t in plan.tracks if (t.track_id, t.version) not in done)
 
 
-def _try_to_adopt(folder: Path, listed: Sequence[Track], shard_hours: float | None) -> Plan | None:
+def _try_to_adopt(folder: Place, listed: Sequence[Track], shard_hours: float | None) -> Plan | None:
     """Compare with the newest table and append what is new; None if somebody else was faster."""
     table = _open(folder)
     known = {track.track_id: track for track in _read_tracks(table, folder)}
@@ -192,13 +230,20 @@ def _try_to_adopt(folder: Path, listed: Sequence[Track], shard_hours: float | No
 
 def _plan(listed: Sequence[Track], known: Mapping[str, Track], new: Sequence[Track]) -> Plan:
     version_of = {track.track_id: track.version for track in listed}
+    uri_of = {track.track_id: track.uri for track in listed}
+    openable = (_openable(track, uri_of.get(track.track_id, "")) for track in known.values())
     return Plan(
-        tracks=tuple(sorted((*known.values(), *new), key=lambda track: track.track_id)),
+        tracks=tuple(sorted((*openable, *new), key=lambda track: track.track_id)),
         n_new=len(new),
         n_known=len(version_of) - len(new),
         changed=tuple(i for i, t in known.items() if version_of.get(i, t.version) != t.version),
         vanished=tuple(i for i in known if i not in version_of),
     )
+
+
+def _openable(track: Track, listed_uri: str) -> Track:
+    """Give back to a known track the signature of its URL, which the table does not keep."""
+    return replace(track, uri=listed_uri) if stored(listed_uri) == track.uri else track
 
 
 def _append(table: DeltaTable, tracks: Sequence[Track]) -> bool:
@@ -225,25 +270,27 @@ def _append(table: DeltaTable, tracks: Sequence[Track]) -> bool:
     return True
 
 
-def _open(folder: Path) -> DeltaTable:
+def _open(folder: Place) -> DeltaTable:
     """Open the table, made if absent; of several drivers that make it at once one succeeds."""
     try:
         with suppress(CommitFailedError):
             # Without retries, else the second driver would create it once more on top.
             once = CommitProperties(max_commit_retries=0)
-            return DeltaTable.create(folder, CATALOG_SCHEMA, mode="ignore", commit_properties=once)
-        return DeltaTable(folder)
+            return DeltaTable.create(
+                **table_place(folder), schema=CATALOG_SCHEMA, mode="ignore", commit_properties=once
+            )
+        return DeltaTable(**table_place(folder))
     except DeltaError as exc:
         raise OutputError(
             f"cannot read the log of {folder}: {one_line(exc)}", fix="restore it from a copy"
         ) from exc
 
 
-def _read_tracks(table: DeltaTable, folder: Path) -> tuple[Track, ...]:
+def _read_tracks(table: DeltaTable, folder: Place) -> tuple[Track, ...]:
     # File by file, because each has the columns that were carried along when it was written.
     tracks: list[Track] = []
     for file in snapshot_of(table, folder).files:
-        with readable(file.path), pq.ParquetFile(file.path) as part:
+        with parquet_file(file.path) as part:
             for batch in part.iter_batches():
                 tracks.extend(map(_track, batch.to_pylist()))
     return tuple(sorted(tracks, key=lambda track: track.track_id))
@@ -259,30 +306,8 @@ def _track(row: Mapping[str, object]) -> Track:
 def _to_arrow(tracks: Sequence[Track]) -> pa.Table:
     carried = list(dict.fromkeys(name for track in tracks for name, _ in track.carried))
     texts = [dict(track.carried) for track in tracks]
-    columns = [[getattr(track, name) for track in tracks] for name in CATALOG_SCHEMA.names]
+    safe = [replace(track, uri=stored(track.uri)) for track in tracks]
+    columns = [[getattr(track, name) for track in safe] for name in CATALOG_SCHEMA.names]
     columns += [[text.get(name) for text in texts] for name in carried]
     schema = pa.schema([*CATALOG_SCHEMA, *(pa.field(name, pa.string()) for name in carried)])
     return pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema)
-
-
-def _claim_sources(path: Path, sources: Sequence[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = json.dumps({"sources": normalised_sources(sources)}, indent=2, ensure_ascii=False)
-    if not create_if_absent(path, content.encode()):
-        _check_sources(path, sources)
-
-
-def _check_sources(path: Path, sources: Sequence[str]) -> None:
-    """Refuse other sources than those that the output was made from, if it was."""
-    try:
-        claimed = [str(source) for source in json.loads(path.read_bytes())["sources"]]
-    except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError) as exc:
-        raise OutputError(f"{path} is damaged", fix="restore it from a copy") from exc
-    wanted = list(normalised_sources(sources))
-    if claimed != wanted:
-        raise ConfigError(
-            f"{path.parents[1]} was made from {', '.join(claimed)}, not from {', '.join(wanted)}",
-            fix="use a new output folder, or the same sources",
-        )

@@ -8,28 +8,34 @@ the log is read again, and what is not yet there is tried again. The first write
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
-from deltalake.transaction import AddAction
+from deltalake.transaction import AddAction, RemoveAction
 
+from embedlib.catalog.stores import Place
 from embedlib.errors import OutputError, RunError
 from embedlib.records import PartResult
+from embedlib.tables.delta import table_place
 from embedlib.tables.durable import refusals
-from embedlib.tables.layout import model_folder
+from embedlib.tables.layout import OutLike, model_folder
 from embedlib.tables.manifest import read_manifest
-from embedlib.tables.snapshot import Snapshot, read_snapshot, readable, snapshot_of
+from embedlib.tables.parquet import parquet_file
+from embedlib.tables.snapshot import Snapshot, read_snapshot, snapshot_of
 from embedlib.tables.vectors import model_schema
 
 GENERATION: Final = 1
 """Version of a shard's application transaction: its tracks were written for the first time."""
+
+N_FOOTERS: Final = 16
+"""Parts looked at a time before a commit: that waits for a disk or a store, not for a core."""
 
 MAX_REFUSALS: Final = 100
 """Each refusal means that another driver committed; this many in a row is no race any more."""
@@ -51,7 +57,7 @@ class Commit:
     lost: tuple[str, ...]
 
 
-def commit_parts(out: str | os.PathLike[str], model: str, parts: Sequence[PartResult]) -> Commit:
+def commit_parts(out: OutLike, model: str, parts: Sequence[PartResult]) -> Commit:
     """Make parts count, all that are first for their shard in one transaction.
 
     Calling it again with the same parts changes nothing. The table is created if absent, with the
@@ -89,7 +95,7 @@ def commit_parts(out: str | os.PathLike[str], model: str, parts: Sequence[PartRe
     return Commit(tuple(part.shard_id for part in won), tuple(part.shard_id for part in lost))
 
 
-def committed_shards(out: str | os.PathLike[str], model: str) -> set[str]:
+def committed_shards(out: OutLike, model: str) -> set[str]:
     """Name the shards of a model that are done, from the log.
 
     Parameters
@@ -112,7 +118,7 @@ def committed_shards(out: str | os.PathLike[str], model: str) -> set[str]:
     return read_snapshot(model_folder(out, model)).shard_ids()
 
 
-def _append_missing(folder: Path, parts: Sequence[PartResult]) -> Snapshot:
+def _append_missing(folder: Place, parts: Sequence[PartResult]) -> Snapshot:
     """Commit until the log has every shard, and give the snapshot that shows it."""
     table = _open_or_create(folder)
     for _ in range(MAX_REFUSALS):
@@ -139,36 +145,63 @@ def _first_of_each_shard(parts: Iterable[PartResult], *, done: set[str]) -> list
     return list(first.values())
 
 
-def _open_or_create(folder: Path) -> DeltaTable:
+def _open_or_create(folder: Place) -> DeltaTable:
     # Without retries, else the second of two creators would create it once more on top.
     once = CommitProperties(max_commit_retries=0)
     schema = model_schema(read_manifest(folder))
     with refusals(folder):
         try:
             return DeltaTable.create(
-                folder, schema, mode="ignore", name=folder.name, commit_properties=once
+                **table_place(folder),
+                schema=schema,
+                mode="ignore",
+                name=folder.name,
+                commit_properties=once,
             )
         except DeltaError as exc:
-            if DeltaTable.is_deltatable(str(folder)):
-                return DeltaTable(folder)
+            with suppress(DeltaError):  # somebody else was faster
+                return DeltaTable(**table_place(folder))
             reason = str(exc).splitlines()[0]
             raise OutputError(
                 f"cannot create a table in {folder}: {reason}", fix="use a new output folder"
             ) from exc
 
 
-def _append(table: DeltaTable, parts: Sequence[PartResult], *, folder: Path) -> None:
+def _append(table: DeltaTable, parts: Sequence[PartResult], *, folder: Place) -> None:
     transactions = [Transaction(part.shard_id, GENERATION) for part in parts]
+    with ThreadPoolExecutor(max_workers=N_FOOTERS) as pool:
+        actions: list[AddAction | RemoveAction] = list(
+            pool.map(lambda part: add_action(folder, part), parts)
+        )
     with refusals(folder):
         table.create_write_transaction(
-            [_add_action(folder, part) for part in parts],
+            actions,
             mode="append",
             schema=table.schema(),
             commit_properties=CommitProperties(app_transactions=transactions),
         )
 
 
-def _add_action(folder: Path, part: PartResult) -> AddAction:
+def add_action(folder: Place, part: PartResult) -> AddAction:
+    """Say to the log what a part holds.
+
+    Parameters
+    ----------
+    folder : Path or StorePath
+        Of the model table.
+    part : PartResult
+        A file in it; without a shard where it has rows of several.
+
+    Returns
+    -------
+    action : AddAction
+        With statistics, by which readers skip files.
+
+    Raises
+    ------
+    OutputError
+        If the file is missing, damaged, or not what its writer reported.
+    """
     return AddAction(
         path=part.file_name,
         size=part.n_bytes,
@@ -179,11 +212,10 @@ def _add_action(folder: Path, part: PartResult) -> AddAction:
     )
 
 
-def _statistics(path: Path, part: PartResult) -> dict[str, object]:
+def _statistics(path: Place, part: PartResult) -> dict[str, object]:
     """Describe a part to readers that skip files; reading the footer proves that it is whole."""
-    with readable(path):
-        footer = pq.read_metadata(path)
-    n_bytes = path.stat().st_size
+    with parquet_file(path) as file:
+        footer, n_bytes = file.metadata, path.stat().st_size
     if (footer.num_rows, n_bytes) != (part.n_rows, part.n_bytes):
         raise OutputError(
             f"{path} holds {footer.num_rows} rows in {n_bytes} bytes, "
@@ -192,10 +224,11 @@ def _statistics(path: Path, part: PartResult) -> dict[str, object]:
         )
     # Shards are runs of sorted ids, so that the range finds the file of one track.
     low, high = _id_range(footer)
+    shard = {"shard_id": part.shard_id} if part.shard_id else {}
     return {
         "numRecords": part.n_rows,
-        "minValues": {**low, "shard_id": part.shard_id},
-        "maxValues": {**high, "shard_id": part.shard_id},
+        "minValues": low | shard,
+        "maxValues": high | shard,
         "nullCount": {"track_id": 0, "shard_id": 0},
     }
 

@@ -8,7 +8,6 @@ relative l2 distance of 1e-5 otherwise.
 from __future__ import annotations
 
 import itertools
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,15 +16,15 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embedlib.tables.layout import OutLike
 from embedlib.tables.manifest import fingerprint_differences
+from embedlib.tables.parquet import parquet_file, read_rows
 from embedlib.tables.parts import FOOTER_PREFIX
 from embedlib.tables.reader import Output, open_output
 from embedlib.tables.schema import TRACK_COLUMNS
-from embedlib.tables.snapshot import BATCH_BYTES, readable
+from embedlib.tables.snapshot import BATCH_BYTES
 from embedlib.tables.tracks import TrackTable
 from embedlib.tables.vectors import VectorColumn, vector_columns
 
@@ -83,7 +82,7 @@ class Diff:
     exact: tuple[str, ...]
 
 
-def diff(out1: str | os.PathLike[str], out2: str | os.PathLike[str]) -> Diff:
+def diff(out1: OutLike, out2: OutLike) -> Diff:
     """Compare all rows of two outputs.
 
     Parameters
@@ -138,8 +137,8 @@ def _makers(tracks: TrackTable) -> set[tuple[bytes | None, ...]]:
     """Collect the engine and the machine of each file, None where its footer does not tell."""
     makers = set()
     for file in tracks.snapshot.files:
-        with readable(file.path):
-            footer = pq.read_metadata(file.path).metadata or {}
+        with parquet_file(file.path) as parquet:
+            footer = parquet.metadata.metadata or {}
         makers.add(tuple(footer.get(key) for key in _MAKER))
     return makers
 
@@ -216,11 +215,10 @@ def _windows(facts: pa.Table, *, n_values: int) -> Iterator[pa.Array]:
 
 def _vectors(tracks: TrackTable, ids: pa.Array, columns: Sequence[str]) -> pa.Table:
     """Read the lists of some tracks, sorted; statistics of `track_id` skip most row groups."""
-    files = [file.path for file in tracks.snapshot.files]
     between = (pc.field("track_id") >= ids[0]) & (pc.field("track_id") <= ids[-1])
     wanted = between & pc.field("track_id").isin(ids)
-    with readable(tracks.snapshot.folder):
-        table = ds.dataset(files).to_table(["track_id", *columns], filter=wanted)
+    files = [file.path for file in tracks.snapshot.files]
+    table = read_rows(files, ["track_id", *columns], where=wanted)
     return table.sort_by("track_id").combine_chunks()
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from embedlib.catalog.patience import unanswered
+from embedlib.catalog.stores import Place, StorePath
 from embedlib.errors import OutputError
 
 _CONTINUE = "then run the same command again, it continues"
@@ -30,12 +33,12 @@ _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @contextmanager
-def refusals(folder: Path) -> Iterator[None]:
-    """Turn the errors of a full or unwritable disk into one line that names the folder.
+def refusals(folder: Place) -> Iterator[None]:
+    """Turn the errors of a full or unwritable disk or store into one line that names the folder.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or StorePath
         Where the caller writes.
 
     Yields
@@ -47,10 +50,14 @@ def refusals(folder: Path) -> Iterator[None]:
     ------
     OutputError
         If the disk is full or may not be written.
+    RunError
+        If a store does not answer.
     """
     try:
         yield
     except OSError as exc:
+        if isinstance(folder, StorePath):
+            raise unanswered(folder.url, exc) from exc
         code = _error_code(exc)
         if code not in _REFUSALS:
             raise
@@ -58,29 +65,51 @@ def refusals(folder: Path) -> Iterator[None]:
         raise OutputError(f"cannot write to {folder}: {reason}", fix=fix) from exc
 
 
-def publish(temporary: Path, final: Path) -> None:
-    """Give a finished file its name, so that a crash leaves all of it or none.
+@contextmanager
+def whole_file(final: Place) -> Iterator[Path]:
+    """Let the caller write a file that a crash leaves whole or not at all.
+
+    On a local disk it is written next to where it goes, for a store into the temporary folder.
 
     Parameters
     ----------
+    final : Path or StorePath
+        The file.
+
+    Yields
+    ------
     temporary : Path
-        The finished file.
-    final : Path
-        Its name, in the same folder.
+        Where to write; when the block ends well, the file is synced and gets its name.
+
+    Raises
+    ------
+    OutputError
+        If a disk is full or may not be written.
+    OSError
+        If a store does not take the file.
     """
-    _sync(temporary)
-    temporary.replace(final)
-    _sync(final.parent)
+    folder = final.parent if isinstance(final, Path) else Path(tempfile.gettempdir())
+    temporary = folder / f".{final.name}.tmp"
+    try:
+        with refusals(folder):
+            yield temporary
+            if isinstance(final, Path):
+                _publish(temporary, final)
+        if isinstance(final, StorePath):
+            final.upload(temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def create_if_absent(path: Path, content: bytes) -> bool:
+def create_if_absent(path: Place, content: bytes) -> bool:
     """Create a file with its whole content, unless somebody else has.
 
-    Of any number of processes that try, exactly one succeeds, on local disks and on NFS.
+    Of any number of processes that try, exactly one succeeds, on local disks, on NFS, and on stores
+    with conditional writes.
 
     Parameters
     ----------
-    path : Path
+    path : Path or StorePath
         The file.
     content : bytes
         All of it.
@@ -94,7 +123,11 @@ def create_if_absent(path: Path, content: bytes) -> bool:
     ------
     OutputError
         If the file system has no hard links.
+    RunError
+        If a store does not answer.
     """
+    if isinstance(path, StorePath):
+        return path.create(content)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         temporary.write_bytes(content)
@@ -113,6 +146,12 @@ def create_if_absent(path: Path, content: bytes) -> bool:
         temporary.unlink(missing_ok=True)
     _sync(path.parent)
     return True
+
+
+def _publish(temporary: Path, final: Path) -> None:
+    _sync(temporary)
+    temporary.replace(final)
+    _sync(final.parent)
 
 
 def _error_code(exc: OSError) -> int | None:

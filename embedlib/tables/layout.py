@@ -4,50 +4,52 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from typing import TypeAlias
 
+from embedlib.catalog.places import place
+from embedlib.catalog.stores import Place, StorePath
 from embedlib.errors import ConfigError, OutputError
 
 CATALOG_FOLDER = "catalog"
-RESERVED_FOLDERS = (CATALOG_FOLDER, "runs", "probes")
+RUNS_FOLDER = "runs"
+RESERVED_FOLDERS = (CATALOG_FOLDER, RUNS_FOLDER, "probes")
 MANIFEST_FILE = "model.json"
 
-_URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 # deltalake 1.6.6 creates a table in "50%20off" and then looks for it in "50 off".
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
+OutLike: TypeAlias = str | os.PathLike[str] | StorePath
+"""What names an output: a local path, a URL of an object store, or the place itself."""
 
-def output_root(out: str | os.PathLike[str]) -> Path:
-    """Give the local folder that `out` names, which need not exist.
+
+def output_root(out: OutLike) -> Place:
+    """Give the folder that `out` names, which need not exist.
 
     Parameters
     ----------
-    out : str or path-like
-        An output folder; ``~`` is expanded.
+    out : str, path-like or StorePath
+        An output folder: a local path, where ``~`` is expanded, or the URL of a store.
 
     Returns
     -------
-    root : Path
+    root : Path or StorePath
         The folder.
 
     Raises
     ------
     ConfigError
-        If `out` is a URL, or its path holds what looks like one (``%20``).
+        If `out` is a URL that no table can have, or its path holds what looks like one (``%20``).
 
     Examples
     --------
     >>> output_root("runs/first").name
     'first'
     """
-    text = os.fspath(out)
-    if url := _URL.match(text):
-        raise ConfigError(
-            f"the output is a {url[1]}:// URL, tables are written to a local folder",
-            fix="give the path of a folder; audio may still be read from URLs",
-        )
-    root = Path(text).expanduser()
+    found = out if isinstance(out, StorePath) else place(os.fspath(out))
+    if isinstance(found, StorePath):
+        return found
+    root = found.expanduser()
     if escape := _ESCAPE.search(str(root.absolute())):
         raise ConfigError(
             f"the path of the output {root} holds {escape[0]!r}, which Delta tables cannot have",
@@ -56,7 +58,7 @@ def output_root(out: str | os.PathLike[str]) -> Path:
     return root
 
 
-def model_folder(out: str | os.PathLike[str], model: str) -> Path:
+def model_folder(out: OutLike, model: str) -> Place:
     """Give the folder of one model table, which need not exist.
 
     Parameters
@@ -68,13 +70,13 @@ def model_folder(out: str | os.PathLike[str], model: str) -> Path:
 
     Returns
     -------
-    folder : Path
+    folder : Path or StorePath
         ``OUT/<model>``.
 
     Raises
     ------
     ConfigError
-        If `out` is a URL, or `model` is no plain name.
+        If `out` cannot be an output, or `model` is no plain name.
 
     Examples
     --------
@@ -90,7 +92,7 @@ def model_folder(out: str | os.PathLike[str], model: str) -> Path:
     return output_root(out) / model
 
 
-def existing_root(out: str | os.PathLike[str]) -> Path:
+def existing_root(out: OutLike) -> Place:
     """Give the folder of an output that a run has begun.
 
     Parameters
@@ -100,13 +102,13 @@ def existing_root(out: str | os.PathLike[str]) -> Path:
 
     Returns
     -------
-    root : Path
+    root : Path or StorePath
         A folder that holds a catalogue or at least one model table.
 
     Raises
     ------
     ConfigError
-        If `out` is a URL.
+        If `out` cannot be an output.
     OutputError
         If nothing is there, or something else.
     """
@@ -121,23 +123,23 @@ def existing_root(out: str | os.PathLike[str]) -> Path:
     return root
 
 
-def model_names(root: Path) -> tuple[str, ...]:
+def model_names(root: Place) -> tuple[str, ...]:
     """List the models that have a folder with a manifest in an output.
 
     Parameters
     ----------
-    root : Path
-        The output folder.
+    root : Path or StorePath
+        The output folder; it must be there.
 
     Returns
     -------
     names : tuple of str
         Sorted.
     """
-    return tuple(sorted(manifest.parent.name for manifest in root.glob(f"*/{MANIFEST_FILE}")))
+    return tuple(sorted(each.name for each in root.iterdir() if (each / MANIFEST_FILE).is_file()))
 
 
-def _listing(folder: Path, *, limit: int = 5) -> str:
+def _listing(folder: Place, *, limit: int = 5) -> str:
     names = sorted(entry.name for entry in folder.iterdir())
     more = [f"and {len(names) - limit} more"] if len(names) > limit else []
     return ", ".join(names[:limit] + more) or "nothing"

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from embedlib.catalog.stores import Place
 from embedlib.errors import ConfigError, FingerprintError, OutputError
 from embedlib.features.patches import LastPatch
 from embedlib.tables.durable import create_if_absent, refusals
-from embedlib.tables.layout import MANIFEST_FILE, model_folder
+from embedlib.tables.layout import MANIFEST_FILE, OutLike, model_folder
 from embedlib.tables.schema import SCHEMA_VERSION, check_column_names
 
 _INFORMATIVE = frozenset({"schema_version", "licence", "citation"})
@@ -216,7 +215,7 @@ def _described(column: Column | None) -> str:
     return f"{column.n_dims} values of {source}, readout {column.readout} {column.readout_version}"
 
 
-def ensure_manifest(out: str | os.PathLike[str], manifest: ModelManifest) -> None:
+def ensure_manifest(out: OutLike, manifest: ModelManifest) -> None:
     """Create the folder of a model table with its manifest, or check the one that is there.
 
     Of several processes that call this at once, one writes and all compare.
@@ -243,12 +242,34 @@ def ensure_manifest(out: str | os.PathLike[str], manifest: ModelManifest) -> Non
         _compare(read_manifest(folder), manifest, folder=folder)
 
 
-def read_manifest(folder: Path) -> ModelManifest:
+def check_manifest(out: OutLike, manifest: ModelManifest) -> None:
+    """Compare with the manifest of a model table, if there is one; nothing is written.
+
+    Parameters
+    ----------
+    out : str, path-like or StorePath
+        The output folder, which need not exist.
+    manifest : ModelManifest
+        What a run would make.
+
+    Raises
+    ------
+    FingerprintError
+        If the table was made with other parameters; all of them are named.
+    OutputError
+        If its `model.json` cannot be read.
+    """
+    folder = model_folder(out, manifest.model)
+    if (folder / MANIFEST_FILE).exists():
+        _compare(read_manifest(folder), manifest, folder=folder)
+
+
+def read_manifest(folder: Place) -> ModelManifest:
     """Read the manifest of a model table.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or StorePath
         Folder of the table.
 
     Returns
@@ -296,7 +317,7 @@ def _encoded(manifest: ModelManifest) -> bytes:
     return (json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _compare(found: ModelManifest, wanted: ModelManifest, *, folder: Path) -> None:
+def _compare(found: ModelManifest, wanted: ModelManifest, *, folder: Place) -> None:
     if differences := fingerprint_differences(found, wanted):
         listed = ", ".join(f"{name}={old} (now {new})" for name, old, new in differences)
         raise FingerprintError(

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embedlib.catalog.stores import Place
 from embedlib.records import PartResult, TrackRow
-from embedlib.tables.durable import publish, refusals
+from embedlib.tables.durable import whole_file
 from embedlib.tables.manifest import ModelManifest
 from embedlib.tables.rows import rows_table
 from embedlib.tables.schema import SCHEMA_VERSION, TRACK_COLUMNS
@@ -56,7 +57,7 @@ def part_name(shard_id: str, attempt_id: str) -> str:
 
 
 def write_part(
-    folder: Path,
+    folder: Place,
     *,
     manifest: ModelManifest,
     shard_id: str,
@@ -69,7 +70,7 @@ def write_part(
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or StorePath
         Of the model table; it must be there.
     manifest : ModelManifest
         Of the table.
@@ -97,18 +98,11 @@ def write_part(
     """
     started_s = time.perf_counter()
     name = part_name(shard_id, attempt_id)
-    temporary = folder / f".{name}.tmp"
     schema = model_schema(manifest).with_metadata(_footer(manifest, provenance))
-    leaves = [leaf for column in vector_columns(manifest) for leaf in column.leaves]
     groups = (
         rows_table(group, manifest=manifest, shard_id=shard_id) for group in _row_groups(rows)
     )
-    try:
-        with refusals(folder):
-            n_patches = _write_rows(temporary, groups, schema=schema, float_leaves=leaves)
-            publish(temporary, folder / name)
-    finally:
-        temporary.unlink(missing_ok=True)
+    n_patches = write_groups(folder / name, groups, schema=schema, manifest=manifest)
     return PartResult(
         model=manifest.model,
         shard_id=shard_id,
@@ -120,6 +114,39 @@ def write_part(
         statuses=tuple(sorted(Counter(row.decoded.status.value for row in rows).items())),
         stage_s=(*(stage_s or {}).items(), ("write", time.perf_counter() - started_s)),
     )
+
+
+def write_groups(
+    path: Place, groups: Iterable[pa.Table], *, schema: pa.Schema, manifest: ModelManifest
+) -> int:
+    """Write a part file from tables, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path or StorePath
+        The file, in the folder of the model table.
+    groups : iterable of pyarrow.Table
+        One row group each.
+    schema : pyarrow.Schema
+        Of all of them, with the footer as its metadata.
+    manifest : ModelManifest
+        Of the table.
+
+    Returns
+    -------
+    n_patches : int
+        Over all rows.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full or not writable.
+    OSError
+        If a store does not take the file.
+    """
+    leaves = [leaf for column in vector_columns(manifest) for leaf in column.leaves]
+    with whole_file(path) as temporary:
+        return _write_rows(temporary, groups, schema=schema, float_leaves=leaves)
 
 
 def _write_rows(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
+from embedlib.catalog.stores import Place
 from embedlib.errors import OutputError
-from embedlib.tables.layout import existing_root, model_names
+from embedlib.tables.layout import OutLike, existing_root, model_names
 from embedlib.tables.manifest import ModelManifest, read_manifest
 from embedlib.tables.patches import PatchTable
 from embedlib.tables.snapshot import NO_TABLE, Snapshot, read_snapshot
@@ -20,11 +19,11 @@ class Output:
 
     Attributes
     ----------
-    root : Path
+    root : Path or StorePath
         The folder.
     """
 
-    root: Path
+    root: Place
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -81,7 +80,7 @@ class Output:
             )
         return PatchTable(manifest, snapshot)
 
-    def files(self, model: str, *, at: int | None = None) -> tuple[Path, ...]:
+    def files(self, model: str, *, at: int | None = None) -> tuple[Place, ...]:
         """List the Parquet files that are the table of a model.
 
         Parameters
@@ -93,7 +92,7 @@ class Output:
 
         Returns
         -------
-        files : tuple of Path
+        files : tuple of Path or StorePath
             Sorted; the folder may hold others, which do not count.
 
         Raises
@@ -140,7 +139,7 @@ class Output:
         return read_manifest(snapshot.folder), snapshot
 
 
-def open_output(out: str | os.PathLike[str]) -> Output:
+def open_output(out: OutLike) -> Output:
     """Open an output folder for reading.
 
     Parameters
@@ -156,7 +155,7 @@ def open_output(out: str | os.PathLike[str]) -> Output:
     Raises
     ------
     ConfigError
-        If `out` is a URL.
+        If `out` cannot be an output.
     OutputError
         If `out` is no output folder.
     """

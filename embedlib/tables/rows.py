@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from embedlib.catalog.uris import stored
 from embedlib.errors import OutputError
 from embedlib.records import KEPT, Float32, Int32, TrackRow
 from embedlib.tables.manifest import ModelManifest
 from embedlib.tables.schema import STARTS, VECTOR, VECTORS
 from embedlib.tables.vectors import VectorColumn, model_schema, vector_columns
 
-_PLANNED: Final = ("track_id", "uri", "version")
+_PLANNED: Final = ("track_id", "version")
 _FOUND: Final = (
     "content_hash",
     "size",
@@ -94,7 +95,13 @@ def _track_columns(rows: Sequence[TrackRow]) -> dict[str, object]:
     planned = {name: [getattr(row.track, name) for row in rows] for name in _PLANNED}
     found = {name: [getattr(row.decoded, name) for row in rows] for name in _FOUND}
     statuses = [row.decoded.status.value for row in rows]
-    return {**planned, **found, "status": statuses, "padded": [row.padded for row in rows]}
+    return {
+        **planned,
+        **found,
+        "uri": [stored(row.track.uri) for row in rows],
+        "status": statuses,
+        "padded": [row.padded for row in rows],
+    }
 
 
 def _vector_columns(

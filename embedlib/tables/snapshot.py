@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
@@ -14,7 +12,11 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from embedlib.catalog.patience import unanswered
+from embedlib.catalog.stores import Place, StorePath
 from embedlib.errors import OutputError
+from embedlib.tables.delta import table_place
+from embedlib.tables.parquet import REPAIR, parquet_file
 
 BATCH_BYTES: Final = 32 * 2**20
 """About how much of a table is held in memory at a time."""
@@ -29,7 +31,7 @@ class LoggedFile:
 
     Attributes
     ----------
-    path : Path
+    path : Path or StorePath
         Where it must lie.
     n_rows, n_bytes : int
         What it must hold.
@@ -37,7 +39,7 @@ class LoggedFile:
         The shard that all its rows belong to; empty when there are several.
     """
 
-    path: Path
+    path: Place
     n_rows: int
     n_bytes: int
     shard_id: str
@@ -61,7 +63,7 @@ class LoggedFile:
             If the file is missing or damaged, or lacks a column.
         """
         wanted = list(columns)
-        with readable(self.path), pq.ParquetFile(self.path) as file:
+        with parquet_file(self.path) as file:
             self._check_columns(file.schema_arrow.names, wanted)
             for group in range(file.metadata.num_row_groups):
                 n_rows = _rows_per_batch(file.metadata.row_group(group))
@@ -71,7 +73,7 @@ class LoggedFile:
 
     def _check_columns(self, found: Sequence[str], wanted: Sequence[str]) -> None:
         if absent := [name for name in wanted if name not in found]:
-            raise OutputError(f"{self.path} has no column {absent[0]!r}", fix=_REPAIR)
+            raise OutputError(f"{self.path} has no column {absent[0]!r}", fix=REPAIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Snapshot:
 
     Attributes
     ----------
-    folder : Path
+    folder : Path or StorePath
         Of the table.
     version : int
         Of the log; `NO_TABLE` before the first commit.
@@ -88,7 +90,7 @@ class Snapshot:
         In the order of their names.
     """
 
-    folder: Path
+    folder: Place
     version: int
     files: tuple[LoggedFile, ...]
 
@@ -142,12 +144,12 @@ class Snapshot:
         return found.union(*(ids.unique().to_pylist() for ids in scanned))
 
 
-def read_snapshot(folder: Path, *, at: int | None = None) -> Snapshot:
+def read_snapshot(folder: Place, *, at: int | None = None) -> Snapshot:
     """Read the log of a table, but none of its data.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or StorePath
         Of the table; without a log the snapshot is empty and its version `NO_TABLE`.
     at : int, optional
         Version to read; by default the newest.
@@ -161,11 +163,13 @@ def read_snapshot(folder: Path, *, at: int | None = None) -> Snapshot:
     ------
     OutputError
         If there is no such version, or the log is damaged.
+    RunError
+        If a store does not answer.
     """
     if not (folder / "_delta_log").is_dir():
         return Snapshot(folder, NO_TABLE, ())
     try:
-        return snapshot_of(DeltaTable(folder, version=at), folder)
+        return snapshot_of(DeltaTable(**table_place(folder), version=at), folder)
     except TableNotFoundError:
         return Snapshot(folder, NO_TABLE, ())
     except DeltaError as exc:
@@ -174,16 +178,20 @@ def read_snapshot(folder: Path, *, at: int | None = None) -> Snapshot:
         raise OutputError(
             f"cannot read the log of {folder}{wanted}: {reason}", fix="name a version that is kept"
         ) from exc
+    except OSError as exc:
+        if not isinstance(folder, StorePath):
+            raise
+        raise unanswered(folder.url, exc) from exc
 
 
-def snapshot_of(table: DeltaTable, folder: Path) -> Snapshot:
+def snapshot_of(table: DeltaTable, folder: Place) -> Snapshot:
     """List the files of an open table.
 
     Parameters
     ----------
     table : DeltaTable
         At the version wanted.
-    folder : Path
+    folder : Path or StorePath
         Of the table.
 
     Returns
@@ -196,41 +204,7 @@ def snapshot_of(table: DeltaTable, folder: Path) -> Snapshot:
     return Snapshot(folder, table.version(), tuple(sorted(files, key=lambda file: file.path)))
 
 
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turn the errors of a missing or damaged Parquet file into one line that names it.
-
-    Parameters
-    ----------
-    path : Path
-        The file that the caller reads.
-
-    Yields
-    ------
-    None
-        Once.
-
-    Raises
-    ------
-    OutputError
-        If the file is missing or damaged.
-    """
-    try:
-        yield
-    except FileNotFoundError as exc:
-        raise OutputError(f"{path} is missing, but the log names it", fix=_REPAIR) from exc
-    except (pa.ArrowException, OSError) as exc:
-        # pyarrow reports damage inside a column as a plain OSError without errno.
-        if isinstance(exc, OSError) and exc.errno is not None:
-            raise
-        reason = str(exc).splitlines()[0]
-        raise OutputError(f"{path} is damaged: {reason}", fix=_REPAIR) from exc
-
-
-_REPAIR = "restore it from a copy; `embedlib verify` lists all that is wrong"
-
-
-def _logged_file(folder: Path, action: dict[str, object]) -> LoggedFile:
+def _logged_file(folder: Place, action: dict[str, object]) -> LoggedFile:
     first, last = action.get("min.shard_id"), action.get("max.shard_id")
     return LoggedFile(
         path=folder / unquote(str(action["path"])),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedlib.records import KEPT
-from embedlib.tables.layout import CATALOG_FOLDER
+from embedlib.tables.layout import CATALOG_FOLDER, OutLike
 from embedlib.tables.reader import Output, open_output
 from embedlib.tables.snapshot import read_snapshot
 
@@ -71,7 +70,7 @@ class Failure:
     error: str
 
 
-def status(out: str | os.PathLike[str]) -> tuple[ModelStatus, ...]:
+def status(out: OutLike) -> tuple[ModelStatus, ...]:
     """Count what each model of an output has, while a run is active or later.
 
     Parameters
@@ -94,7 +93,7 @@ def status(out: str | os.PathLike[str]) -> tuple[ModelStatus, ...]:
     return tuple(_model_status(output, model, n_planned=n_planned) for model in output.models)
 
 
-def failures(out: str | os.PathLike[str], model: str | None = None) -> Iterator[Failure]:
+def failures(out: OutLike, model: str | None = None) -> Iterator[Failure]:
     """List the tracks that have no embedding.
 
     Parameters

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
-
 from embedlib.errors import OutputError
 from embedlib.tables.checks import RowChecker
-from embedlib.tables.layout import CATALOG_FOLDER
+from embedlib.tables.layout import CATALOG_FOLDER, OutLike
 from embedlib.tables.manifest import read_manifest
+from embedlib.tables.parquet import parquet_file
 from embedlib.tables.reader import open_output
-from embedlib.tables.snapshot import NO_TABLE, LoggedFile, Snapshot, read_snapshot, readable
+from embedlib.tables.snapshot import NO_TABLE, LoggedFile, Snapshot, read_snapshot
 from embedlib.tables.stored import stored_rows
 
 
@@ -62,7 +60,7 @@ class Report:
     n_rows: tuple[tuple[str, int], ...]
 
 
-def verify(out: str | os.PathLike[str]) -> Report:
+def verify(out: OutLike) -> Report:
     """Read all of an output and check it; nothing is changed.
 
     A run that has not finished has problems: tracks without a row.
@@ -156,9 +154,8 @@ def _file_problems(
 def _contents(
     file: LoggedFile, seen: _Seen, checker: RowChecker | None
 ) -> Iterator[tuple[str, str]]:
-    with readable(file.path):
-        n_bytes = file.path.stat().st_size
-        n_rows = pq.read_metadata(file.path).num_rows
+    with parquet_file(file.path) as parquet:
+        n_rows, n_bytes = parquet.metadata.num_rows, file.path.stat().st_size
     for what, found, logged in (("bytes", n_bytes, file.n_bytes), ("rows", n_rows, file.n_rows)):
         if found != logged:
             yield file.path.name, f"it holds {found} {what}, the log says {logged}"

@@ -92,7 +92,7 @@ def done(exit_code_of: Callable[..., int]) -> Path:
         (["a.wav", "--config", "gone.yaml"], 2, ["gone.yaml"]),
         (["a.wav", "--out", "a.wav"], 1, ["a.wav"]),
         (["a.wav", "--out", "a.wav/out"], 1, ["a.wav"]),
-        (["a.wav", "--out", "s3://bucket/out"], 2, ["s3://", "local folder"]),
+        (["a.wav", "--out", "ftp://host/out"], 2, ["ftp://", "give a folder"]),
         (["a.wav", "--models", MODEL, "msd-vgg-1", "--node", "n"], 2, ["--node", "one model"]),
         (["a.wav", "--models", "all"], 1, ["msd-vgg-1", "models build", "--allow-untrained"]),
         (["a.wav", "--models", f"{MODEL}:hop=93"], 2, ["'hop=93'", "patch_hop_frames"]),

@@ -297,7 +297,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 @every_document
 def test_paths_of_the_repository_exist(document: Path) -> None:
-    paths = in_code(read(document), r"^(?:embedlib|tests|jobs|configs|\.ci)/\S*$")
+    paths = in_code(read(document), r"^(?:embedlib|tests|jobs|configs|cluster|docker|\.ci)/\S*$")
     assert not [path for path in sorted(paths) if not (ROOT / path).exists()]
 
 

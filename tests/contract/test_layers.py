@@ -25,7 +25,16 @@ ORDER = (
 )
 PACKAGE = Path(embedlib.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-RAY_MODULES = {"run/cluster.py", "run/ray_backend.py"}
+RAY_MODULES = {
+    "run/cluster.py",
+    "run/ray_backend.py",
+    "run/ray_errors.py",
+    "run/ray_nodes.py",
+    "run/ray_stalls.py",
+    "run/ray_streams.py",
+    "run/ray_search.py",
+    "run/ray_workers.py",
+}
 
 
 def area(path: Path) -> str:

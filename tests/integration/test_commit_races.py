@@ -6,10 +6,13 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from embedlib.catalog.places import place
+from embedlib.catalog.stores import Place
 from embedlib.tables.catalog import read_plan
 from embedlib.tables.manifest import read_manifest
 from embedlib.tables.reader import open_output
@@ -19,6 +22,9 @@ from embedlib.tables.verify import verify
 N_RACERS = 4
 N_SHARDS = 20
 TRACKS_PER_SHARD = 2
+SERVER = Path(__file__).with_name("s3_server.py")
+
+Race = tuple[Place, list[dict[str, list[str]]]]
 
 RACER = """
 import json, sys, time
@@ -28,12 +34,14 @@ from embedlib.features.front_end import front_end
 from embedlib.features.patches import PatchRule, patch_starts_ms
 from embedlib.records import DecodedTrack, Status, Track, TrackRow
 from embedlib.catalog.shards import group_shards
+from embedlib.catalog.places import place
 from embedlib.tables.catalog import adopt
 from embedlib.tables.commit import commit_parts
 from embedlib.tables.manifest import Column, ModelManifest, ensure_manifest
 from embedlib.tables.parts import write_part
 
-out, racer, n_tracks, per_shard = Path(sys.argv[1]), *map(int, sys.argv[2:])
+folder, out = Path(sys.argv[1]), place(sys.argv[2])
+racer, n_tracks, per_shard = map(int, sys.argv[3:])
 starts = patch_starts_ms(
     5, rule=PatchRule(), front_end=front_end("musicnn-mel"), n_samples=160_000
 )
@@ -51,8 +59,8 @@ def row(track):
     embeddings, columns = np.full((10, 2), 0.5, np.float32), (np.ones((5, 3), np.float32),)
     return TrackRow(track, decoded, False, starts, embeddings, columns)
 
-(out.parent / f"ready-{racer}").touch()
-while not (out.parent / "go").exists():
+(folder / f"ready-{racer}").touch()
+while not (folder / "go").exists():
     time.sleep(0.001)
 
 plan = adopt(out, listed, sources=["/"], shard_hours=per_shard * 10 / 3600)
@@ -74,13 +82,36 @@ print(json.dumps({"committed": committed, "lost": lost}))
 
 
 @pytest.fixture(scope="module")
-def race(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, list[str]]]]:
+def bucket() -> Iterator[str]:
+    """A bucket of an S3 server."""
+    pytest.importorskip("moto.server")
+    s3fs = pytest.importorskip("s3fs")
+    line = [sys.executable, str(SERVER), "atomic"]
+    with (
+        subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        assert server.stdout is not None
+        patch.setenv("AWS_ENDPOINT_URL", server.stdout.readline().strip())
+        patch.setenv("AWS_ACCESS_KEY_ID", "rightkey")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield "s3://store"
+        s3fs.S3FileSystem.clear_instance_cache()
+        server.kill()
+
+
+@pytest.fixture(scope="module", params=["disk", "store"])
+def race(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Race:
     """Let several drivers list, adopt, create, write and commit the same catalogue at once."""
     folder = tmp_path_factory.mktemp("race")
+    on_disk = request.param == "disk"
+    out = place(str(folder / "out") if on_disk else f"{request.getfixturevalue('bucket')}/out")
     n_tracks = N_SHARDS * TRACKS_PER_SHARD
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", RACER, folder / "out", *map(str, (racer, n_tracks, 2))],
+            [sys.executable, "-c", RACER, folder, *map(str, (out, racer, n_tracks, 2))],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -93,21 +124,21 @@ def race(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str,
     (folder / "go").touch()
     outcomes = [racer.communicate(timeout=100) for racer in racers]
     assert [stderr for _, stderr in outcomes] == [""] * N_RACERS
-    return folder / "out", [json.loads(stdout) for stdout, _ in outcomes]
+    return out, [json.loads(stdout) for stdout, _ in outcomes]
 
 
-def test_one_catalogue_is_adopted_by_all(race: tuple[Path, list[dict[str, list[str]]]]) -> None:
+def test_one_catalogue_is_adopted_by_all(race: Race) -> None:
     plan = read_plan(race[0])
     assert len({track.track_id for track in plan}) == len(plan) == N_SHARDS * TRACKS_PER_SHARD
 
 
-def test_each_row_is_there_once(race: tuple[Path, list[dict[str, list[str]]]]) -> None:
+def test_each_row_is_there_once(race: Race) -> None:
     ids = open_output(race[0]).tracks("tiny").track_ids
     assert sorted(ids) == [f"t{number:03}" for number in range(N_SHARDS * TRACKS_PER_SHARD)]
 
 
 def test_each_shard_has_one_winner_and_every_loser_knows(
-    race: tuple[Path, list[dict[str, list[str]]]],
+    race: Race,
 ) -> None:
     out, outcomes = race
     won = [shard for outcome in outcomes for shard in outcome["committed"]]
@@ -116,18 +147,18 @@ def test_each_shard_has_one_winner_and_every_loser_knows(
         assert sorted(outcome["committed"] + outcome["lost"]) == sorted(won)
 
 
-def test_the_table_is_created_once(race: tuple[Path, list[dict[str, list[str]]]]) -> None:
+def test_the_table_is_created_once(race: Race) -> None:
     logs = [path.read_text() for path in (race[0] / "tiny" / "_delta_log").glob("*.json")]
     assert sum('"metaData"' in line for log in logs for line in log.splitlines()) == 1
 
 
-def test_losers_leave_no_files(race: tuple[Path, list[dict[str, list[str]]]]) -> None:
+def test_losers_leave_no_files(race: Race) -> None:
     out, _ = race
-    found = sorted((out / "tiny").glob("*.parquet"))
+    found = sorted((out / "tiny").glob("*.parquet"), key=str)
     assert tuple(found) == open_output(out).files("tiny")
 
 
-def test_the_output_of_a_race_verifies(race: tuple[Path, list[dict[str, list[str]]]]) -> None:
+def test_the_output_of_a_race_verifies(race: Race) -> None:
     report = verify(race[0])
     assert (report.problems, report.notes) == ((), ())
     assert read_manifest(race[0] / "tiny").seed == 0

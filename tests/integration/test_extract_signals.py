@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import embedlib
@@ -92,7 +93,7 @@ def test_sigterm_while_ray_starts_ends_the_run_without_a_traceback(
 ) -> None:
     # Ray puts a handler of its own in place, which would exit with 15.
     driver = start(*extract_clips(tmp_path / "out", "--quiet"))
-    wait_until(lambda: any((tmp_path / "out" / "runs").glob("*/config.yaml")), driver)
+    wait_until(lambda: psutil.Process(driver.pid).children(), driver)  # Ray's, nobody else's
     driver.terminate()
     _, stderr = driver.communicate(timeout=60)
     assert driver.returncode == 143

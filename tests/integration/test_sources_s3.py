@@ -167,11 +167,13 @@ def test_a_bucket_gives_the_embeddings_of_the_same_local_files(
     synthesise_catalogue(clips, n_clips=4)
     store.put(f"{clips}/", "s3://clips/", recursive=True)
     model = "untrained-msd-musicnn-1"
-    same = ["track_id", "status", "content_hash", "n_samples", "n_patches", "patch_embeddings"]
+    facts = ["track_id", "status", "content_hash", "n_samples", "n_patches"]
     tables = []
     for source in (str(clips), "s3://clips"):
         out = tmp_path / f"out-{len(tables)}"
         embedlib.extract([source], models=[model], out=out, local=True)
-        tables.append(embedlib.open(out).tracks(model).to_arrow(same).sort_by("track_id"))
+        rows = embedlib.open(out).tracks(model).to_arrow([*facts, "patch_embeddings"])
+        tables.append(rows.sort_by("track_id"))
     assert len(tables[0]) == len(list(clips.rglob("*.*")))
-    assert tables[0].equals(tables[1])
+    assert tables[0].select(facts).to_pylist() == tables[1].select(facts).to_pylist()
+    assert tables[0]["patch_embeddings"].equals(tables[1]["patch_embeddings"])

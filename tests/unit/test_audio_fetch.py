@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from embedlib.audio.fetch import REMOTE_BLOCK_BYTES, local_copy
+from embedlib.catalog import patience
+from embedlib.catalog.uris import stored
 from embedlib.catalog.version import local_version
 from embedlib.errors import ChangedAudioError, MissingAudioError, UnreadableAudioError
 from embedlib.records import Track
@@ -210,6 +213,8 @@ def test_an_object_that_is_replaced_while_it_is_read_is_changed(
 def test_trouble_of_a_store_passes_through(
     etag_store: EtagStore, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
+    monkeypatch.setattr(patience, "DELAYS_S", ())
+
     def fail(self: EtagStore, path: str, **kwargs: Any) -> dict[str, Any]:
         raise error
 
@@ -217,5 +222,46 @@ def test_trouble_of_a_store_passes_through(
     with (
         pytest.raises(type(error), match=str(error)),
         local_copy(remote("etag://song.flac", CONTENT)),
+    ):
+        pass
+
+
+def test_trouble_of_a_store_that_passes_is_outlasted(
+    etag_store: EtagStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "DELAYS_S", (0.0, 0.0))
+    etag_store.pipe_file("/song.flac", CONTENT)
+    troubles = [TimeoutError("slow"), ConnectionResetError("reset")]
+    opened = MemoryFileSystem._open
+
+    def fail_twice(self: EtagStore, path: str, *args: Any, **kwargs: Any) -> Any:
+        if troubles:
+            raise troubles.pop()
+        return opened(self, path, *args, **kwargs)
+
+    monkeypatch.setattr(EtagStore, "_open", fail_twice)
+    with local_copy(remote("etag://song.flac", CONTENT)) as audio:
+        assert Path(audio.path).read_bytes() == CONTENT
+
+
+def test_what_a_store_says_of_a_signed_url_is_passed_on_without_the_signature(
+    etag_store: EtagStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: EtagStore, path: str, **kwargs: Any) -> dict[str, Any]:
+        raise PermissionError("403 for https://host/song.flac?sig=ab12")
+
+    monkeypatch.setattr(EtagStore, "info", refuse)
+    with (
+        pytest.raises(OSError, match=r"403 for https://host/song\.flac") as caught,
+        local_copy(remote("etag://song.flac", CONTENT)),
+    ):
+        pass
+    assert "ab12" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_what_a_table_keeps_of_a_signed_url_is_no_missing_file() -> None:
+    with (
+        pytest.raises(UnreadableAudioError, match="not kept; list its source again"),
+        local_copy(Track("t", stored("https://host/song.flac?sig=ab12"), 1, "v")),
     ):
         pass

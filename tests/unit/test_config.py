@@ -36,7 +36,8 @@ def test_a_missing_key_is_named(key: str) -> None:
 
 
 def test_an_unknown_key_is_named_with_the_ones_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"run\.yaml: unknown key 'hop'; the keys are address, a"):
+    words = r"run\.yaml: unknown key 'hop'; the keys are accept_missing, address, a"
+    with pytest.raises(ConfigError, match=words):
         extract_config({**LEAST, "hop": 93}, origin="run.yaml")
 
 

@@ -78,7 +78,7 @@ def test_no_samples_are_empty() -> None:
         chunk_of(np.zeros(0, np.float32))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -3e38])
 def test_samples_that_are_no_numbers_are_nonfinite(value: float) -> None:
-    with pytest.raises(NonfiniteError, match="NaN or infinity"):
+    with pytest.raises(NonfiniteError, match="NaN or infinite"):
         chunk_of(np.array([0.0, value], np.float32))

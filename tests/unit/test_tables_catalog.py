@@ -142,9 +142,28 @@ def test_a_driver_that_was_overtaken_adopts_what_the_other_wrote(
     assert set(winners[0].tracks) < set(plan.tracks)
 
 
-def test_an_output_that_is_a_url_is_refused() -> None:
-    with pytest.raises(ConfigError, match="the output is a s3:// URL"):
-        adopt("s3://bucket/out", SONGS, sources=SOURCES)
+def test_an_output_on_a_web_server_is_refused() -> None:
+    with pytest.raises(ConfigError, match="tables cannot be written to https://host/out"):
+        adopt("https://host/out", SONGS, sources=SOURCES)
+
+
+def test_the_signature_of_a_url_is_in_no_table_but_in_the_plan(tmp_path: Path) -> None:
+    signed = [Track("a", "https://h/a.wav?sig=one", 1, "v"), Track("b", "https://h/b.wav", 1, "v")]
+    again = [replace(signed[0], uri="https://h/a.wav?sig=two"), signed[1]]
+    plans = [adopt(tmp_path, tracks, sources=["https://h/"]) for tracks in (signed, again)]
+    found = [[track.uri for track in plan.tracks] for plan in plans]
+    assert found == [[track.uri for track in tracks] for tracks in (signed, again)]
+    assert [track.uri for track in read_plan(tmp_path)] == [
+        "https://h/a.wav?***",
+        "https://h/b.wav",
+    ]
+    assert b"sig=" not in b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
+
+
+def test_a_known_track_that_was_moved_keeps_the_place_that_was_planned(tmp_path: Path) -> None:
+    adopt(tmp_path, [Track("a", "/old/a.wav", 1, "v")], sources=["/"])
+    plan = adopt(tmp_path, [Track("a", "/new/a.wav", 1, "v")], sources=["/"])
+    assert plan.tracks[0].uri == "/old/a.wav"
 
 
 def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -234,10 +234,14 @@ def test_an_output_that_is_a_file_is_refused(tmp_path: Path, manifest: ModelMani
         ensure_manifest(tmp_path / "out", manifest)
 
 
-@pytest.mark.parametrize("out", ["s3://bucket/out", "gs://bucket", "file:///tmp/out"])
-def test_a_url_as_output_is_refused_with_a_way_out(out: str) -> None:
-    with pytest.raises(ConfigError, match="give the path of a folder"):
+@pytest.mark.parametrize("out", ["https://host/out", "memory://out", "ftp://host/out"])
+def test_an_output_that_is_in_no_object_store_is_refused_with_a_way_out(out: str) -> None:
+    with pytest.raises(ConfigError, match="give a folder, or a URL of s3://"):
         output_root(out)
+
+
+def test_a_file_url_is_a_local_output() -> None:
+    assert output_root("file:///tmp/out") == Path("/tmp/out")
 
 
 def test_a_path_that_delta_tables_would_unquote_is_refused(tmp_path: Path) -> None:

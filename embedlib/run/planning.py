@@ -1,0 +1,150 @@
+"""What a run is about to do: jobs for all that was asked of it, and the shards that are left."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedlib.catalog.stores import Place
+from embedlib.config import ExtractConfig
+from embedlib.records import Shard
+from embedlib.run.driver import RunPlan
+from embedlib.run.job import DecodeJob, ModelJob
+from embedlib.run.prepare import decode_job, model_job
+from embedlib.run.resolve import prepare_models
+from embedlib.run.run_folder import new_run_id
+from embedlib.tables.layout import model_folder
+from embedlib.tables.manifest import check_manifest
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyJobs:
+    """All that workers need to know, before it is known which shards are left.
+
+    Attributes
+    ----------
+    models : mapping of str to ModelJob
+        By name of the table.
+    graphs : mapping of str to Path
+        Weight files by name of the table.
+    decode : DecodeJob
+        How audio becomes frames.
+    """
+
+    models: Mapping[str, ModelJob]
+    graphs: Mapping[str, Path]
+    decode: DecodeJob
+
+
+def ready_jobs(config: ExtractConfig, *, out: Place) -> ReadyJobs:
+    """Find the files of all models and say how they are run; nothing is written.
+
+    Parameters
+    ----------
+    config : ExtractConfig
+        What the user wants.
+    out : Path or StorePath
+        The output folder.
+
+    Returns
+    -------
+    jobs : ReadyJobs
+        In the order in which the models were named.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown, or options do not go together.
+    ModelError
+        If weights are missing, or not what they should be.
+    """
+    found = {model.instance.table: model for model in prepare_models(config)}
+    models = {
+        table: model_job(model, folder=model_folder(out, table)) for table, model in found.items()
+    }
+    return ReadyJobs(
+        models=models,
+        graphs={table: model.file.path for table, model in found.items()},
+        decode=decode_job(config, front_ends=[job.front_end for job in models.values()]),
+    )
+
+
+def check_manifests(out: Place, jobs: Mapping[str, ModelJob]) -> None:
+    """Refuse other parameters before anything is written to an output that exists.
+
+    Parameters
+    ----------
+    out : Path or StorePath
+        The output folder.
+    jobs : mapping of str to ModelJob
+        By name of the table.
+
+    Raises
+    ------
+    FingerprintError
+        If a table was made with other parameters.
+    """
+    for job in jobs.values():
+        check_manifest(out, job.manifest)
+
+
+def run_plan(
+    config: ExtractConfig,
+    *,
+    out: Place,
+    jobs: ReadyJobs,
+    pending: Mapping[str, Iterable[Shard]],
+) -> RunPlan:
+    """Say what is left to do.
+
+    Parameters
+    ----------
+    config : ExtractConfig
+        What the user wants.
+    out : Path or StorePath
+        The output folder.
+    jobs : ReadyJobs
+        How that is done.
+    pending : mapping of str to iterable of Shard
+        What each model has still to do; a shard has the same tracks for all.
+
+    Returns
+    -------
+    plan : RunPlan
+        The shards that are pending for at least one model, and the models that have such shards.
+    """
+    shards: dict[str, Shard] = {}
+    models: dict[str, tuple[str, ...]] = {}
+    for name, of_model in pending.items():
+        for shard in of_model:
+            shards[shard.shard_id] = shard
+            models[shard.shard_id] = (*models.get(shard.shard_id, ()), name)
+    unfinished = {name for names in models.values() for name in names}
+    run_id = new_run_id()
+    return RunPlan(
+        out=out,
+        run_id=run_id,
+        shards={shard.shard_id: shard for shard in _in_order(shards.values(), run_id=run_id)},
+        models=models,
+        jobs={name: job for name, job in jobs.models.items() if name in unfinished},
+        graphs=jobs.graphs,
+        decode=jobs.decode,
+        budget_bytes=config.budget_mb << 20,
+        accept_missing=config.accept_missing,
+        worker_memory_bytes=config.worker_memory_mb << 20,
+    )
+
+
+def _in_order(shards: Iterable[Shard], *, run_id: str) -> list[Shard]:
+    """Put shards into the order in which they should start.
+
+    The long ones first, in classes of twofold length, so that the last to end is a short one;
+    within a class by chance, so that two runs on one output seldom work on the same shard.
+    """
+    chance = random.Random(run_id)
+    shuffled = sorted(shards, key=lambda shard: shard.shard_id)
+    chance.shuffle(shuffled)
+    return sorted(shuffled, key=lambda shard: -math.frexp(shard.audio_s)[1])
