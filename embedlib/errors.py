@@ -20,6 +20,7 @@
     │  ├─ HashMismatchError         the file is not the one that is pinned
     │  └─ GraphRefusedError         the graph holds an op that is not on the allow-list
     ├─ EngineError                a runtime is not installed or does not do what it promised
+    │  └─ BatchMemoryError          a batch does not fit into memory; a smaller one may
     ├─ OutputError                what lies in the output contradicts the run; nothing is touched
     │  └─ FingerprintError          the output was made with other parameters
     └─ RunError                   infrastructure failed beyond its limit; a rerun continues
@@ -150,6 +151,10 @@ class GraphRefusedError(ModelError):
 
 class EngineError(EmbedlibError):
     """A runtime is not installed or does not do what it promised."""
+
+
+class BatchMemoryError(EngineError):
+    """A batch does not fit into the memory of its worker; a smaller one may."""
 
 
 class OutputError(EmbedlibError):

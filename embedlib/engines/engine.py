@@ -1,7 +1,8 @@
 """What an engine is: a frozen graph and its node names, as a callable on batches.
 
 Engines differ in the runtime behind them, not in what they are given: a graph file, the name of
-its input, the names of the wanted nodes, a fixed batch shape and a device.
+its input, the names of the wanted nodes, a fixed batch shape and a device. Where memory is lacking,
+at load or in a call, all raise `BatchMemoryError`.
 """
 
 from __future__ import annotations
@@ -80,5 +81,10 @@ class Engine(Protocol):
         -------
         outputs : tuple of np.ndarray [shape=(batch_size, ...), float32]
             One per output node, in its natural shape with no axis dropped, owned by the caller.
+
+        Raises
+        ------
+        BatchMemoryError
+            If there is no memory for a batch.
         """
         ...

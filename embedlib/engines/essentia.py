@@ -10,6 +10,7 @@ import numpy as np
 
 from embedlib.audio.essentia_loader import essentia_standard
 from embedlib.engines.engine import GraphSpec
+from embedlib.engines.memory import memory_errors
 from embedlib.errors import ConfigError, ModelError
 from embedlib.models.cut import cut, fix_batch, flags
 from embedlib.models.graph import parse_graph
@@ -78,11 +79,19 @@ class EssentiaEngine:
         -------
         outputs : tuple of np.ndarray [shape=(batch_size, ...), float32]
             One per output node, owned by the caller.
+
+        Raises
+        ------
+        BatchMemoryError
+            If TensorFlow finds no memory for a batch.
+        ModelError
+            If it cannot run the graph.
         """
         pool = self._pool()
         pool.set(self._spec.input_node, np.ascontiguousarray(batch).reshape(self._shape))
         try:
-            results = self._predict(pool)
+            with memory_errors(self._spec, RuntimeError):
+                results = self._predict(pool)
         except RuntimeError as exc:
             raise _refused(self._spec, exc) from exc
         outputs = zip(self._spec.output_nodes, self._ranks, strict=True)

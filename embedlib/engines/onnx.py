@@ -15,6 +15,7 @@ import numpy as np
 from tensorboardX.proto.graph_pb2 import GraphDef
 
 from embedlib.engines.engine import GraphSpec
+from embedlib.engines.memory import memory_errors
 from embedlib.errors import ConfigError, EngineError, ModelError
 from embedlib.models.cut import cut, fix_batch, node_of
 from embedlib.models.fold import fold_dead_filters
@@ -51,6 +52,8 @@ class OnnxEngine:
     EngineError
         If onnxruntime is not installed, or cannot use the GPU that is asked for: it never falls
         back to the CPU.
+    BatchMemoryError
+        If there is no memory to load the graph.
     WeightsMissingError
         If there is no such file.
     ModelError
@@ -67,11 +70,13 @@ class OnnxEngine:
                 fix="use f32, or --engine openvino",
             )
         ort = _import_onnxruntime()
-        model = _read_model(spec)
-        self._session = _session(ort, model.data, spec)
+        with memory_errors(spec):
+            model = _read_model(spec)
+            self._session = _session(ort, model.data, spec)
         self._input_name = model.input_name
         self._output_names = model.output_names
         self._shape = (spec.batch_size, *spec.patch_shape)
+        self._spec = spec
 
     def __call__(self, batch: Float32) -> tuple[Float32, ...]:
         """Run one batch.
@@ -85,10 +90,16 @@ class OnnxEngine:
         -------
         outputs : tuple of np.ndarray [shape=(batch_size, ...), float32]
             One per output node, owned by the caller.
+
+        Raises
+        ------
+        BatchMemoryError
+            If there is no memory for a batch.
         """
         feed = {self._input_name: np.ascontiguousarray(batch).reshape(self._shape)}
         wanted = list(dict.fromkeys(self._output_names))
-        outputs = dict(zip(wanted, self._session.run(wanted, feed), strict=True))
+        with memory_errors(self._spec, *_errors()):
+            outputs = dict(zip(wanted, self._session.run(wanted, feed), strict=True))
         return tuple(outputs[name] for name in self._output_names)
 
 
@@ -133,12 +144,13 @@ def _session(ort: Any, data: bytes, spec: GraphSpec) -> Any:
     provider, options = (_CUDA, _CUDA_OPTIONS) if spec.device == "cuda" else (_CPU, {})
     _require_provider(ort, provider)
     try:
-        session = ort.InferenceSession(
-            data,
-            sess_options=_options(ort),
-            providers=[(provider, options)],
-            enable_fallback=0,  # else a session that fails on the GPU is made again on the CPU
-        )
+        with memory_errors(spec, *_errors()):
+            session = ort.InferenceSession(
+                data,
+                sess_options=_options(ort),
+                providers=[(provider, options)],
+                enable_fallback=0,  # else a session that fails on the GPU is made again on the CPU
+            )
     except _errors() as exc:
         reason = str(exc).strip().splitlines()[-1]
         raise ModelError(
@@ -177,7 +189,7 @@ def _options(ort: Any) -> Any:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """Give what onnxruntime raises for a model that it cannot use; they have no common root."""
+    """Give what onnxruntime raises for what it cannot use or run; they have no common root."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     return (

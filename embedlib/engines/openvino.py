@@ -15,6 +15,7 @@ import numpy as np
 from embedlib.engines.engine import GraphSpec
 from embedlib.engines.ir_cache import read_or_convert
 from embedlib.engines.ir_convert import convert
+from embedlib.engines.memory import memory_errors
 from embedlib.errors import EngineError, ModelError
 from embedlib.models.cut import tensor_name
 from embedlib.records import Float32
@@ -34,6 +35,8 @@ class OpenVinoEngine:
     ------
     EngineError
         If OpenVINO is not installed, or there is no room for a temporary file.
+    BatchMemoryError
+        If there is no memory for a batch, which OpenVINO takes when it compiles.
     WeightsMissingError
         If there is no such file.
     ModelError
@@ -43,22 +46,28 @@ class OpenVinoEngine:
     name = "openvino"
 
     def __init__(self, spec: GraphSpec) -> None:
-        ov, core = _import_openvino(), _core()
+        ov = _import_openvino()
         try:
-            model = read_or_convert(core, spec, convert=convert)
-            compiled = core.compile_model(model, "CPU", _properties(spec))
+            with memory_errors(spec, RuntimeError):
+                self._load(ov, spec)
         except RuntimeError as exc:
             reason = str(exc).strip().splitlines()[-1]
             raise ModelError(
                 f"OpenVINO cannot use {spec.path.name}: {reason}",
                 fix="look at the file with `embedlib models nodes`, or take --engine essentia",
             ) from exc
+
+    def _load(self, ov: Any, spec: GraphSpec) -> None:
+        core = _core()
+        model = read_or_convert(core, spec, convert=convert)
+        compiled = core.compile_model(model, "CPU", _properties(spec))
         # OpenVINO wants memory it may write to, and arrays that come out of Ray are read-only.
         self._input = np.zeros((spec.batch_size, *spec.patch_shape), np.float32)
         self._tensor = ov.Tensor(self._input, shared_memory=True)
         self._request = compiled.create_infer_request()
         # By name, so that nothing hangs on the order in which a kept model lists its outputs.
         self._outputs = [self._request.get_tensor(tensor_name(n)) for n in spec.output_nodes]
+        self._spec = spec
 
     def __call__(self, batch: Float32) -> tuple[Float32, ...]:
         """Run one batch.
@@ -74,8 +83,9 @@ class OpenVinoEngine:
             One per output node, owned by the caller.
         """
         np.copyto(self._input, batch.reshape(self._input.shape))
-        self._request.infer([self._tensor])
-        return tuple(np.array(output.data, dtype=np.float32) for output in self._outputs)
+        with memory_errors(self._spec, RuntimeError):
+            self._request.infer([self._tensor])
+            return tuple(np.array(output.data, dtype=np.float32) for output in self._outputs)
 
 
 def _import_openvino() -> Any:

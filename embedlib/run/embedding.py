@@ -38,8 +38,8 @@ class _Collected:
 class ShardEmbedder:
     """Cut the frames of a shard into patches, embed them, and collect them by track.
 
-    Every call of the engine has the same batch shape, so that an embedding does not depend on
-    its neighbours; the last batch of a shard is filled up with zeros.
+    Inputs are gathered across tracks until there are enough for one batch of the job; what is left
+    at the end of a shard is less.
 
     Parameters
     ----------
@@ -119,9 +119,8 @@ class ShardEmbedder:
                 self._run_batch()
 
     def _run_batch(self) -> None:
-        self._batch[len(self._owners) :] = 0
-        for number, vectors in enumerate(self._model(self._batch)):
-            for index, of_patch in zip(self._owners, vectors, strict=False):
+        for number, vectors in enumerate(self._model(self._batch[: len(self._owners)])):
+            for index, of_patch in zip(self._owners, vectors, strict=True):
                 self._tracks[index].vectors[number].append(of_patch)
         self._owners.clear()
 

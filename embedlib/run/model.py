@@ -1,20 +1,34 @@
-"""A model ready to run: its engine, its readouts, its heads."""
+"""A model ready to run: its engine, its readouts, its heads.
+
+`LoadedModel` alone knows how many patches a batch has: it fills up what it is given to batches of
+one size, and takes a smaller size for good where memory is lacking.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 
 from embedlib.engines.engine import Engine, GraphSpec
 from embedlib.engines.load import load_engine
-from embedlib.errors import EngineError
+from embedlib.engines.memory import WAY_OUT
+from embedlib.errors import BatchMemoryError, EngineError, ModelError
 from embedlib.features.readout import Readout, readout
 from embedlib.models.locks import file_sha256, require_sha256, write_atomically
 from embedlib.models.spec import Output
 from embedlib.models.store import cache_folder
 from embedlib.records import Float32
 from embedlib.run.job import HeadJob, ModelJob
+
+_LOG = logging.getLogger("embedlib")
+
+Result = TypeVar("Result")
 
 
 def materialise(data: bytes, *, folder: Path, suffix: str = ".pb") -> Path:
@@ -118,7 +132,10 @@ class _Reading:
 
 
 class LoadedModel:
-    """A graph in an engine, from a batch of model inputs to vectors.
+    """A graph in an engine, from model inputs to vectors.
+
+    The engine gets batches of one size, that of the job. Where one does not fit into memory, the
+    size is halved, the same inputs are run again, and the smaller size stays.
 
     Parameters
     ----------
@@ -131,37 +148,104 @@ class LoadedModel:
     ----------
     n_outputs : int
         Arrays that a call gives: the embeddings, the further outputs, the heads.
+
+    Raises
+    ------
+    BatchMemoryError
+        If there is no memory for one patch, or for the only batch that the graph takes.
     """
+
+    def __init__(self, job: ModelJob, graph: Path) -> None:
+        self._job = job
+        self._graph = graph
+        self._network: _Network | None = None
+        self.n_outputs = len(job.outputs) + len(job.heads)
+        self._within_memory(self._load)
+
+    @property
+    def batch_size(self) -> int:
+        """Patches of one batch, after all that did not fit."""
+        return self._job.batch_size
+
+    def __call__(self, inputs: Float32) -> tuple[Float32, ...]:
+        """Run some model inputs.
+
+        Parameters
+        ----------
+        inputs : np.ndarray [shape=(n_patches, *input_shape), float32]
+            One or more; zeros fill up the last batch.
+
+        Returns
+        -------
+        vectors : tuple of np.ndarray [shape=(n_patches, n_vectors, n_values), float32]
+            Embeddings, further outputs, heads.
+
+        Raises
+        ------
+        BatchMemoryError
+            If there is no memory for one patch, or for the only batch that the graph takes.
+        EngineError
+            If the graph gives other shapes than the job says.
+        """
+        return self._within_memory(lambda: self._load()(inputs))
+
+    def _within_memory(self, work: Callable[[], Result]) -> Result:
+        """Do what needs memory, by smaller and smaller batches."""
+        lacking = ""
+        while True:
+            try:
+                return work()
+            except BatchMemoryError as exc:
+                if self._job.batch_size == 1:
+                    raise
+                lacking = str(exc.args[0])
+            except ModelError as exc:  # once halved: a graph that takes no other batch
+                if not lacking:
+                    raise
+                raise BatchMemoryError(f"{lacking}; {exc.args[0]}", fix=WAY_OUT) from exc
+            # Behind the handler, because the error holds on to the engine that is to go.
+            self._halve(lacking)
+
+    def _halve(self, lacking: str) -> None:
+        before = self._job.batch_size
+        self._job = replace(self._job, batch_size=before // 2)
+        self._network = None
+        _LOG.warning("model=%s batch_size=%d->%d: %s", self._job.name, before, before // 2, lacking)
+
+    def _load(self) -> _Network:
+        if self._network is None:
+            self._network = _Network(self._job, self._graph)
+        return self._network
+
+
+class _Network:
+    """An engine, its readouts and its heads, for batches of one size."""
 
     def __init__(self, job: ModelJob, graph: Path) -> None:
         self._readings = _readings(job.outputs)
         self._engine = load_engine(job.engine, graph_spec(job, graph))
         self._heads = [_load_head(head, job) for head in job.heads]
-        self.n_outputs = len(self._readings) + len(self._heads)
+        self._batch_size = job.batch_size
 
-    def __call__(self, batch: Float32) -> tuple[Float32, ...]:
-        """Run one batch.
+    def __call__(self, inputs: Float32) -> tuple[Float32, ...]:
+        starts = range(0, len(inputs), self._batch_size)
+        batches = [self._run(inputs[start : start + self._batch_size]) for start in starts]
+        return tuple(np.concatenate(vectors) for vectors in zip(*batches, strict=True))
 
-        Parameters
-        ----------
-        batch : np.ndarray [shape=(batch_size, *input_shape), float32]
-            Model inputs.
-
-        Returns
-        -------
-        vectors : tuple of np.ndarray [shape=(batch_size, n_vectors, n_values), float32]
-            Embeddings, further outputs, heads.
-
-        Raises
-        ------
-        EngineError
-            If the graph gives other shapes than the job says.
-        """
-        arrays = self._engine(batch)
+    def _run(self, inputs: Float32) -> list[Float32]:
+        arrays = self._engine(_filled(inputs, self._batch_size))
         read = [reading.read(arrays) for reading in self._readings]
-        embeddings = read[0][:, 0]
-        heads = [predict(embeddings) for predict in self._heads]
-        return (*read, *heads)
+        heads = [predict(read[0][:, 0]) for predict in self._heads]
+        return [vectors[: len(inputs)] for vectors in (*read, *heads)]
+
+
+def _filled(inputs: Float32, n_patches: int) -> Float32:
+    """Fill up a batch with zeros, so that the engine sees one shape only."""
+    if len(inputs) == n_patches:
+        return inputs
+    batch = np.zeros((n_patches, *inputs.shape[1:]), np.float32)
+    batch[: len(inputs)] = inputs
+    return batch
 
 
 def _readings(outputs: tuple[Output, ...]) -> list[_Reading]:
