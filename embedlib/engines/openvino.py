@@ -16,6 +16,7 @@ from embedlib.engines.engine import GraphSpec
 from embedlib.engines.ir_cache import read_or_convert
 from embedlib.engines.ir_convert import convert
 from embedlib.engines.memory import memory_errors
+from embedlib.engines.signal_stack import lay_signal_stack
 from embedlib.errors import EngineError, ModelError
 from embedlib.models.cut import tensor_name
 from embedlib.records import Float32
@@ -104,11 +105,14 @@ def _import_openvino() -> Any:
 def _core() -> Any:
     """Give the one core of this process, which is never let go.
 
-    Each core lays a stack for signals under the thread that loads its CPU plugin, and puts back
-    the one before when it goes, whether that still exists or not: with a core per model, a SIGINT
-    after two models were dropped in the order of their making ended the process by SIGSEGV.
+    With its CPU plugin comes a small stack for signals, and when a core goes, it puts back the one
+    before, whether that still exists or not: after two cores had gone in the order of their making,
+    a SIGINT ended the process by SIGSEGV.
     """
-    return _import_openvino().Core()
+    core = _import_openvino().Core()
+    core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
+    lay_signal_stack()
+    return core
 
 
 def _properties(spec: GraphSpec) -> dict[str, Any]:
