@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 SOURCES := embedlib jobs tests cluster docker
 
-.PHONY: setup demo test test-all check format bench bench-models lock clean
+.PHONY: setup demo test test-all check format bench bench-models bench-overhead lock clean
 
 setup: $(STAMP)
 
@@ -42,6 +42,9 @@ bench: setup
 bench-models: setup
 	$(PY) jobs/bench.py models --out bench/models.json
 	$(PY) jobs/bench.py models --memory --out bench/memory.json
+
+bench-overhead: setup
+	$(PY) jobs/bench.py overhead --out bench/overhead.json
 
 # A new lock from the ranges of pyproject.toml, in an environment of its own.
 lock:

@@ -2,11 +2,13 @@
 
 Run: python jobs/bench.py extract --out bench/extract.json
      python jobs/bench.py models --out bench/models.json
+     python jobs/bench.py overhead --out bench/overhead.json
 
 ``extract`` holds the speed of MusiCNN against the documented Essentia loop; ``models`` tells what
-each step of each model costs, and holds all models from one decode against their parts. Every
-measurement is a process of its own, bound to its cores before it starts. What is compared takes
-turns, and figures are medians.
+each step of each model costs, and holds all models from one decode against their parts;
+``overhead`` tells what the driver costs where nothing is decoded or embedded, and what Ray adds.
+Every measurement is a process of its own, bound to its cores before it starts. What is compared
+takes turns, and figures are medians.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ from pathlib import Path
 
 import bench_extract
 import bench_models
+import bench_overhead
 from bench_setting import ROOT, say, surroundings
 
 from embedlib.config import read_config
 from embedlib.errors import EmbedlibError
 
-VERBS = {"extract": bench_extract, "models": bench_models}
+VERBS = {"extract": bench_extract, "models": bench_models, "overhead": bench_overhead}
 
 
 def arguments() -> Namespace:

@@ -3,6 +3,9 @@
 A batch of parts is one Delta transaction, with one application transaction per shard in it. A
 commit that another driver's commit of the same shard has overtaken is refused as a whole; then
 the log is read again, and what is not yet there is tried again. The first writer of a shard wins.
+
+A driver commits each second, to a table that may have a million files: it keeps the table open,
+reads what is new in its log, and asks about the shards at hand.
 """
 
 from __future__ import annotations
@@ -23,12 +26,12 @@ from deltalake.transaction import AddAction, RemoveAction
 from embedlib.catalog.stores import Place
 from embedlib.errors import OutputError, RunError
 from embedlib.records import PartResult
-from embedlib.tables.delta import table_place
+from embedlib.tables.delta import TablePlace, table_place
 from embedlib.tables.durable import refusals
 from embedlib.tables.layout import OutLike, model_folder
 from embedlib.tables.manifest import read_manifest
 from embedlib.tables.parquet import parquet_file
-from embedlib.tables.snapshot import Snapshot, read_snapshot, snapshot_of
+from embedlib.tables.snapshot import FileIndex, LoggedFile, read_snapshot, unreadable_log
 from embedlib.tables.vectors import model_schema
 
 GENERATION: Final = 1
@@ -57,15 +60,125 @@ class Commit:
     lost: tuple[str, ...]
 
 
-def commit_parts(out: OutLike, model: str, parts: Sequence[PartResult]) -> Commit:
-    """Make parts count, all that are first for their shard in one transaction.
+class Committer:
+    """Commits parts to one model table, which stays open in between.
 
-    Calling it again with the same parts changes nothing. The table is created if absent, with the
-    columns that its manifest tells.
+    It is created at the first commit if absent, with the columns that its manifest tells. One
+    thread at a time may use it.
 
     Parameters
     ----------
-    out : str or path-like
+    out : str, path-like or StorePath
+        The output folder.
+    model : str
+        Name of the model table; its folder must be there, with the manifest.
+    """
+
+    def __init__(self, out: OutLike, model: str) -> None:
+        self._folder = model_folder(out, model)
+        self._place: TablePlace | None = None
+        self._table: DeltaTable | None = None
+        self._in_mixed: dict[Place, set[str]] = {}
+
+    def commit(self, parts: Sequence[PartResult]) -> Commit:
+        """Make parts count, all that are first for their shard in one transaction.
+
+        Calling it again with the same parts changes nothing.
+
+        Parameters
+        ----------
+        parts : sequence of PartResult
+            What workers wrote into the table.
+
+        Returns
+        -------
+        commit : Commit
+            Each part of `parts` once, in their order.
+
+        Raises
+        ------
+        OutputError
+            If a part is missing or damaged, the disk is full, or the log or the manifest cannot
+            be read.
+        RunError
+            If the log refuses for ever, or a store does not answer.
+        """
+        named = self._append_missing(parts)
+        lost = [part for part in parts if part.file_name not in named]
+        for part in lost:
+            (self._folder / part.file_name).unlink(missing_ok=True)
+        won = [part for part in parts if part.file_name in named]
+        return Commit(tuple(part.shard_id for part in won), tuple(part.shard_id for part in lost))
+
+    def shard_ids(self) -> set[str]:
+        """Name all shards that have rows in the table, by whomever.
+
+        Returns
+        -------
+        shard_ids : set of str
+            As of now.
+
+        Raises
+        ------
+        OutputError
+            If the log or a compacted file cannot be read.
+        RunError
+            If a store does not answer.
+        """
+        files = FileIndex(self._newest(), self._folder)
+        return files.shard_ids() | self._shards_in(files.mixed())
+
+    def _append_missing(self, parts: Sequence[PartResult]) -> set[str]:
+        """Commit until the log has every shard, and name those of the parts that it names."""
+        for _ in range(MAX_REFUSALS):
+            table = self._newest()
+            files = FileIndex(table, self._folder)
+            whole, mixed = files.of_shards({part.shard_id for part in parts}), files.mixed()
+            done = {file.shard_id for file in whole} | self._shards_in(mixed)
+            missing = _first_of_each_shard(parts, done=done)
+            if not missing or self._try_to_append(table, missing):
+                logged = {file.path.name for file in (*whole, *mixed)}
+                return logged.union(part.file_name for part in missing)
+        raise RunError(
+            f"the log of {self._folder} refused {MAX_REFUSALS} commits",
+            fix="see what else writes there, then run the same command again",
+        )
+
+    def _try_to_append(self, table: DeltaTable, parts: Sequence[PartResult]) -> bool:
+        try:
+            _append(table, parts, folder=self._folder)
+        except CommitFailedError:
+            return False
+        return True
+
+    def _newest(self) -> DeltaTable:
+        """Bring the table up to date; opened anew where credentials have changed."""
+        place = table_place(self._folder)
+        if self._table is None or place != self._place:
+            self._table, self._place = _open_or_create(self._folder), place
+        try:
+            with refusals(self._folder):
+                self._table.update_incremental()
+        except DeltaError as exc:
+            raise unreadable_log(self._folder, exc) from exc
+        return self._table
+
+    def _shards_in(self, mixed: Iterable[LoggedFile]) -> set[str]:
+        """Name the shards in compacted files, each of which is read once."""
+        return {shard_id for file in mixed for shard_id in self._shards_in_one(file)}
+
+    def _shards_in_one(self, file: LoggedFile) -> set[str]:
+        if file.path not in self._in_mixed:
+            self._in_mixed[file.path] = file.shard_ids()
+        return self._in_mixed[file.path]
+
+
+def commit_parts(out: OutLike, model: str, parts: Sequence[PartResult]) -> Commit:
+    """Make parts count, by a `Committer` of their own.
+
+    Parameters
+    ----------
+    out : str, path-like or StorePath
         The output folder.
     model : str
         Name of the model table; its folder must be there, with the manifest.
@@ -83,16 +196,9 @@ def commit_parts(out: OutLike, model: str, parts: Sequence[PartResult]) -> Commi
         If a part is missing or damaged, the disk is full, or the log or the manifest cannot be
         read.
     RunError
-        If the log refuses for ever.
+        If the log refuses for ever, or a store does not answer.
     """
-    folder = model_folder(out, model)
-    snapshot = _append_missing(folder, parts)
-    named = {file.path.name for file in snapshot.files}
-    lost = [part for part in parts if part.file_name not in named]
-    for part in lost:
-        (folder / part.file_name).unlink(missing_ok=True)
-    won = [part for part in parts if part.file_name in named]
-    return Commit(tuple(part.shard_id for part in won), tuple(part.shard_id for part in lost))
+    return Committer(out, model).commit(parts)
 
 
 def committed_shards(out: OutLike, model: str) -> set[str]:
@@ -116,25 +222,6 @@ def committed_shards(out: OutLike, model: str) -> set[str]:
         If the log cannot be read.
     """
     return read_snapshot(model_folder(out, model)).shard_ids()
-
-
-def _append_missing(folder: Place, parts: Sequence[PartResult]) -> Snapshot:
-    """Commit until the log has every shard, and give the snapshot that shows it."""
-    table = _open_or_create(folder)
-    for _ in range(MAX_REFUSALS):
-        table.update_incremental()
-        snapshot = snapshot_of(table, folder)
-        missing = _first_of_each_shard(parts, done=snapshot.shard_ids())
-        if not missing:
-            return snapshot
-        try:
-            _append(table, missing, folder=folder)
-        except CommitFailedError:
-            continue
-    raise RunError(
-        f"the log of {folder} refused {MAX_REFUSALS} commits",
-        fix="see what else writes there, then run the same command again",
-    )
 
 
 def _first_of_each_shard(parts: Iterable[PartResult], *, done: set[str]) -> list[PartResult]:

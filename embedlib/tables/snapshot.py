@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -21,8 +22,13 @@ from embedlib.tables.parquet import REPAIR, parquet_file
 BATCH_BYTES: Final = 32 * 2**20
 """About how much of a table is held in memory at a time."""
 
+_FILES_AT_A_TIME: Final = 1 << 12
+"""Taken from Arrow to Python: of a hundred thousand, all at once would be 100 MB more."""
+
 NO_TABLE: Final = -1
 """Version of a table that has not been created."""
+
+_SHARD_RANGE: Final = ("min.shard_id", "max.shard_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,24 @@ class LoggedFile:
                 for batch in file.iter_batches(n_rows, row_groups=[group], columns=wanted):
                     # pyarrow compares paths of leaves: asked for "x.list" it gives "x" too.
                     yield batch.select(wanted)
+
+    def shard_ids(self) -> set[str]:
+        """Name the shards that its rows belong to; the file is read where there are several.
+
+        Returns
+        -------
+        shard_ids : set of str
+            None where it holds no row.
+
+        Raises
+        ------
+        OutputError
+            If the file is missing or damaged.
+        """
+        if self.shard_id or not self.n_rows:
+            return {self.shard_id} - {""}
+        batches = self.batches(["shard_id"])
+        return {name for batch in batches for name in batch["shard_id"].unique().to_pylist()}
 
     def _check_columns(self, found: Sequence[str], wanted: Sequence[str]) -> None:
         if absent := [name for name in wanted if name not in found]:
@@ -138,10 +162,65 @@ class Snapshot:
         OutputError
             If a compacted file is missing or damaged.
         """
-        mixed = (file for file in self.files if not file.shard_id and file.n_rows)
-        scanned = (batch["shard_id"] for file in mixed for batch in file.batches(["shard_id"]))
-        found = {file.shard_id for file in self.files if file.shard_id}
-        return found.union(*(ids.unique().to_pylist() for ids in scanned))
+        return {shard_id for file in self.files for shard_id in file.shard_ids()}
+
+
+class FileIndex:
+    """The files of an open table in columns, for questions about a few of a million.
+
+    Parameters
+    ----------
+    table : DeltaTable
+        At the version wanted.
+    folder : Path or StorePath
+        Of the table.
+    """
+
+    def __init__(self, table: DeltaTable, folder: Place) -> None:
+        self._folder = folder
+        self._files = _described_files(table)
+        least, greatest = (self._files[name] for name in _SHARD_RANGE)
+        self._shard_ids = pc.if_else(pc.equal(least, greatest), least, None)
+
+    def of_shards(self, shard_ids: Collection[str]) -> tuple[LoggedFile, ...]:
+        """List the files of which all rows belong to one of some shards.
+
+        Parameters
+        ----------
+        shard_ids : collection of str
+            The shards.
+
+        Returns
+        -------
+        files : tuple of LoggedFile
+            In no particular order.
+        """
+        wanted = pa.array(shard_ids, self._shard_ids.type)
+        return self._where(pc.is_in(self._shard_ids, wanted))
+
+    def mixed(self) -> tuple[LoggedFile, ...]:
+        """List the files that hold rows of several shards, as compaction leaves them.
+
+        Returns
+        -------
+        files : tuple of LoggedFile
+            In no particular order.
+        """
+        return self._where(pc.is_null(self._shard_ids))
+
+    def shard_ids(self) -> set[str]:
+        """Name the shards that have a file of their own.
+
+        Returns
+        -------
+        shard_ids : set of str
+            Those in mixed files are left out.
+        """
+        return set(pc.unique(self._shard_ids.drop_null()).to_pylist())
+
+    def _where(self, mask: pa.ChunkedArray) -> tuple[LoggedFile, ...]:
+        chosen = self._files.filter(mask).to_pylist()
+        return tuple(_logged_file(self._folder, action) for action in chosen)
 
 
 def read_snapshot(folder: Place, *, at: int | None = None) -> Snapshot:
@@ -173,15 +252,35 @@ def read_snapshot(folder: Place, *, at: int | None = None) -> Snapshot:
     except TableNotFoundError:
         return Snapshot(folder, NO_TABLE, ())
     except DeltaError as exc:
-        wanted = "" if at is None else f" at version {at}"
-        reason = str(exc).splitlines()[0]
-        raise OutputError(
-            f"cannot read the log of {folder}{wanted}: {reason}", fix="name a version that is kept"
-        ) from exc
+        raise unreadable_log(folder, exc, at=at) from exc
     except OSError as exc:
         if not isinstance(folder, StorePath):
             raise
         raise unanswered(folder.url, exc) from exc
+
+
+def unreadable_log(folder: Place, exc: DeltaError, *, at: int | None = None) -> OutputError:
+    """Make the error for a log that deltalake does not understand.
+
+    Parameters
+    ----------
+    folder : Path or StorePath
+        Of the table.
+    exc : DeltaError
+        What deltalake says.
+    at : int, optional
+        Version that was wanted.
+
+    Returns
+    -------
+    error : OutputError
+        In one line.
+    """
+    wanted = "" if at is None else f" at version {at}"
+    reason = str(exc).splitlines()[0]
+    return OutputError(
+        f"cannot read the log of {folder}{wanted}: {reason}", fix="name a version that is kept"
+    )
 
 
 def snapshot_of(table: DeltaTable, folder: Place) -> Snapshot:
@@ -199,13 +298,22 @@ def snapshot_of(table: DeltaTable, folder: Place) -> Snapshot:
     snapshot : Snapshot
         Its files.
     """
-    actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
-    files = (_logged_file(folder, action) for action in actions)
+    batches = _described_files(table).to_batches(max_chunksize=_FILES_AT_A_TIME)
+    files = (_logged_file(folder, action) for batch in batches for action in batch.to_pylist())
     return Snapshot(folder, table.version(), tuple(sorted(files, key=lambda file: file.path)))
 
 
+def _described_files(table: DeltaTable) -> pa.Table:
+    """Give what the log says of each file, without the statistics that are not read here."""
+    files = pa.table(table.get_add_actions(flatten=True))
+    for name in _SHARD_RANGE:
+        if name not in files.column_names:
+            files = files.append_column(name, pa.nulls(len(files), pa.string()))
+    return files.select(["path", "num_records", "size_bytes", *_SHARD_RANGE])
+
+
 def _logged_file(folder: Place, action: dict[str, object]) -> LoggedFile:
-    first, last = action.get("min.shard_id"), action.get("max.shard_id")
+    first, last = (action[name] for name in _SHARD_RANGE)
     return LoggedFile(
         path=folder / unquote(str(action["path"])),
         n_rows=int(str(action["num_records"])),

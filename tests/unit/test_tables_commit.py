@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import AddAction
 
 from embedlib.errors import OutputError, RunError
 from embedlib.records import PartResult, TrackRow
 from embedlib.tables import commit
-from embedlib.tables.commit import Commit, commit_parts, committed_shards
+from embedlib.tables.commit import Commit, Committer, commit_parts, committed_shards
 from embedlib.tables.manifest import ModelManifest
 from embedlib.tables.schema import MODEL_SCHEMA
 from embedlib.tables.snapshot import read_snapshot
@@ -189,6 +190,84 @@ def test_shards_are_known_after_compaction(
     DeltaTable(tmp_path / "tiny").optimize.compact()
     assert len(read_snapshot(tmp_path / "tiny").files) == 1
     assert committed_shards(tmp_path, "tiny") == {"00", "01", "02"}
+
+
+@pytest.fixture
+def three_parts(tmp_path: Path, make_row: MakeRow, make_part: MakePart) -> list[PartResult]:
+    return [make_part(tmp_path, [make_row(f"t{n}")], shard_id=f"{n:02x}") for n in range(3)]
+
+
+def test_an_open_table_sees_what_another_driver_commits(
+    tmp_path: Path, three_parts: list[PartResult], make_row: MakeRow, make_part: MakePart
+) -> None:
+    committer = Committer(tmp_path, "tiny")
+    committer.commit(three_parts[:1])
+    commit_parts(tmp_path, "tiny", three_parts[1:])
+    late = make_part(tmp_path, [make_row("t2")], shard_id="02", attempt_id="late")
+    assert committer.commit([late]) == Commit((), ("02",))
+    assert committer.shard_ids() == {"00", "01", "02"}
+    assert not (tmp_path / "tiny" / late.file_name).exists()
+
+
+def test_a_commit_that_was_overtaken_tries_again_what_is_missing(
+    tmp_path: Path, three_parts: list[PartResult], make_row: MakeRow, make_part: MakePart
+) -> None:
+    class Overtaken(Committer):
+        def _newest(self) -> DeltaTable:
+            table = super()._newest()
+            commit_parts(tmp_path, "tiny", three_parts[:2])
+            return table
+
+    twin = make_part(tmp_path, [make_row("t0")], shard_id="00", attempt_id="twin")
+    parts = [twin, three_parts[2]]
+    assert Overtaken(tmp_path, "tiny").commit(parts) == Commit(("02",), ("00",))
+    assert committed_shards(tmp_path, "tiny") == {"00", "01", "02"}
+    assert read_snapshot(tmp_path / "tiny").n_rows == 3
+
+
+def test_shards_of_compacted_files_are_not_committed_again(
+    tmp_path: Path, three_parts: list[PartResult], make_row: MakeRow, make_part: MakePart
+) -> None:
+    committer = Committer(tmp_path, "tiny")
+    committer.commit(three_parts)
+    DeltaTable(tmp_path / "tiny").optimize.compact()
+    again = make_part(tmp_path, [make_row("t1")], shard_id="01", attempt_id="again")
+    assert committer.commit([again]) == Commit((), ("01",))
+    assert committer.shard_ids() == {"00", "01", "02"}
+
+
+def test_a_compacted_file_is_read_once(tmp_path: Path, three_parts: list[PartResult]) -> None:
+    committer = Committer(tmp_path, "tiny")
+    committer.commit(three_parts)
+    DeltaTable(tmp_path / "tiny").optimize.compact()
+    found = committer.shard_ids()
+    (compacted,) = read_snapshot(tmp_path / "tiny").files
+    compacted.path.unlink()
+    assert committer.shard_ids() == found
+
+
+def test_a_file_without_statistics_is_not_deleted_when_it_is_committed_again(
+    tmp_path: Path, one_part: PartResult
+) -> None:
+    # Other writers may log less than we do: what the log names stays, whatever it says of it.
+    commit_parts(tmp_path, "tiny", [])
+    table = DeltaTable(tmp_path / "tiny")
+    bare = AddAction(one_part.file_name, one_part.n_bytes, {}, 0, True, '{"numRecords": 2}')
+    table.create_write_transaction([bare], "append", table.schema())
+    assert commit_parts(tmp_path, "tiny", [one_part]) == Commit(("0a",), ())
+    assert (tmp_path / "tiny" / one_part.file_name).is_file()
+    assert read_snapshot(tmp_path / "tiny").n_rows == 2
+
+
+def test_a_log_that_turns_to_rubbish_between_commits_is_one_line(
+    tmp_path: Path, three_parts: list[PartResult]
+) -> None:
+    committer = Committer(tmp_path, "tiny")
+    committer.commit(three_parts[:1])
+    (tmp_path / "tiny" / "_delta_log" / f"{2:020}.json").write_text("rubbish")
+    with pytest.raises(OutputError, match="cannot read the log of") as caught:
+        committer.commit(three_parts[1:])
+    assert "\n" not in str(caught.value)
 
 
 def test_shards_are_known_from_checkpoints_of_the_log(
