@@ -22,8 +22,8 @@ class Victim(StrEnum):
     NOBODY = "nobody, two drivers"
 
 
-class Source(StrEnum):
-    """Where the audio lies; the output is a local folder in all cells."""
+class Store(StrEnum):
+    """Where the audio and the output lie."""
 
     FILE = "file"
     S3 = "s3"
@@ -39,16 +39,16 @@ class Cell:
         Who dies.
     point : Point
         Where a process waits meanwhile: the victim itself, if it can come there.
-    source : Source
-        Where the audio lies.
+    store : Store
+        Where the audio and the output lie.
     """
 
     victim: Victim
     point: Point
-    source: Source
+    store: Store
 
     def __str__(self) -> str:
-        return f"{self.victim} / {self.point} / {self.source}"
+        return f"{self.victim} / {self.point} / {self.store}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +79,25 @@ class Verdict:
 ALL = tuple(
     Cell(*each)
     for each in sorted(
-        itertools.product(Victim, Point, Source),
+        itertools.product(Victim, Point, Store),
         # The head last: the nodes of the cluster serve all cells before.
         key=lambda each: each[0] is Victim.HEAD,
     )
 )
 
 SAMPLE = (
-    Cell(Victim.DECODER, Point.BETWEEN_CHUNKS, Source.S3),
-    Cell(Victim.MODEL, Point.PART_WRITTEN, Source.FILE),
-    Cell(Victim.DRIVER, Point.AFTER_COMMIT, Source.FILE),
-    Cell(Victim.NOBODY, Point.BEFORE_COMMIT, Source.FILE),
-    Cell(Victim.RAYLET, Point.AFTER_INFERENCE, Source.FILE),
-    Cell(Victim.HEAD, Point.BEFORE_DECODE, Source.FILE),
+    Cell(Victim.DECODER, Point.BETWEEN_CHUNKS, Store.FILE),
+    Cell(Victim.DRIVER, Point.AFTER_COMMIT, Store.S3),
+    Cell(Victim.MODEL, Point.PART_WRITTEN, Store.FILE),
+    Cell(Victim.NOBODY, Point.BEFORE_COMMIT, Store.S3),
+    Cell(Victim.RAYLET, Point.AFTER_INFERENCE, Store.FILE),
+    Cell(Victim.HEAD, Point.BEFORE_DECODE, Store.S3),
 )
-"""Every point, every source and every victim once at least; of model actors one kind."""
+"""Every point, every store and every victim once at least; of model actors one kind."""
 
 
 def table(verdicts: Sequence[Verdict]) -> list[str]:
-    """Show what became of the cells: victims down, points across, sources in a cell.
+    """Show what became of the cells: victims down, points across, stores in a cell.
 
     Parameters
     ----------
@@ -107,11 +107,11 @@ def table(verdicts: Sequence[Verdict]) -> list[str]:
     Returns
     -------
     lines : list of str
-        In Markdown; each source stands with ``ok`` or ``FAILED``.
+        In Markdown; each store stands with ``ok`` or ``FAILED``.
 
     Examples
     --------
-    >>> cell = Cell(Victim.HEAD, Point.AFTER_COMMIT, Source.FILE)
+    >>> cell = Cell(Victim.HEAD, Point.AFTER_COMMIT, Store.FILE)
     >>> print(table([Verdict(cell, (), (1, 0), 3, 9.5)])[-1])
     | head | file ok |
     """
@@ -126,4 +126,4 @@ def table(verdicts: Sequence[Verdict]) -> list[str]:
 
 def _marks(verdicts: Sequence[Verdict], point: Point) -> str:
     here = (each for each in verdicts if each.cell.point is point)
-    return ", ".join(f"{each.cell.source} {'FAILED' if each.faults else 'ok'}" for each in here)
+    return ", ".join(f"{each.cell.store} {'FAILED' if each.faults else 'ok'}" for each in here)

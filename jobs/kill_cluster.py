@@ -32,7 +32,7 @@ SETTINGS = {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "3000",  # a busy machine is slow to answer, and not dead
     "RAY_health_check_failure_threshold": "4",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "3",
 }
 """Environment of the nodes and of drivers."""
 

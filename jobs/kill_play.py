@@ -24,9 +24,10 @@ from kill_log import (
     release,
     withdraw_order,
 )
-from kill_stage import PAIR, PATIENCE_S, Stage
+from kill_stage import PAIR, PATIENCE_S, Stage, end
 
 import embedlib
+from embedlib.catalog.stores import Place
 from embedlib.errors import EmbedlibError
 from embedlib.run.points import Point
 from embedlib.tables.commit import committed_shards
@@ -71,26 +72,23 @@ def play(cell: Cell, stage: Stage) -> Verdict:
         With every reason why the cell fails.
     """
     started_s = time.monotonic()
-    models = PAIR[:1] if cell.victim in ALONE else PAIR
-    clean = stage.clean(cell.source)
-    scene = _Scene(cell, stage, models)
-    found = scene.disturb()
-    n_rows = scene.run_again()
-    if cell.victim in SURVIVED and (n_rows or any(scene.exit_codes)):
-        found.append(f"exit codes {scene.exit_codes}, {n_rows} rows left to the run after it")
-    elif scene.exit_codes[-1]:
-        found.append(f"the run after it ended with {scene.exit_codes[-1]}")
-    found += differences(scene.out, clean, models=models)
+    scene = _Scene(cell, stage)
+    try:
+        found = scene.play()
+    except (EmbedlibError, psutil.Error, subprocess.TimeoutExpired) as exc:
+        found = [str(exc)]
+    finally:
+        scene.close()
     wall_s = time.monotonic() - started_s
-    return Verdict(cell, tuple(found), tuple(scene.exit_codes), n_rows, wall_s)
+    return Verdict(cell, tuple(found), tuple(scene.exit_codes), scene.n_rows_again, wall_s)
 
 
-def differences(out: Path, clean: Path, *, models: Sequence[str]) -> list[str]:
+def differences(out: Place, clean: Place, *, models: Sequence[str]) -> list[str]:
     """Say where an output is not that of a clean run, bit by bit, or does not verify.
 
     Parameters
     ----------
-    out, clean : Path
+    out, clean : Path or StorePath
         Two outputs; `clean` may have further tables.
     models : sequence of str
         The tables that both must have.
@@ -114,54 +112,79 @@ def differences(out: Path, clean: Path, *, models: Sequence[str]) -> list[str]:
 class _Scene:
     """The processes of one cell, and what they leave."""
 
-    def __init__(self, cell: Cell, stage: Stage, models: Sequence[str]) -> None:
-        self._cell, self._stage, self._models = cell, stage, models
+    def __init__(self, cell: Cell, stage: Stage) -> None:
+        self._cell, self._stage = cell, stage
+        self._models = PAIR[:1] if cell.victim in ALONE else PAIR
         self._folder = Path(tempfile.mkdtemp(prefix="cell-", dir=stage.folder))
+        self._name = f"out-of-{self._folder.name}"
+        self._out = stage.out(self._name)
         self._drivers: list[subprocess.Popen[str]] = []
-        self.out = self._folder / "out"
+        self._strangers: set[int] = set()
         self.exit_codes: list[int] = []
+        self.n_rows_again = 0
 
-    def disturb(self) -> list[str]:
+    def play(self) -> list[str]:
+        """Disturb a run, run again, compare, and say what is amiss."""
+        clean = self._stage.clean()
+        found = [*self._disturb(), *self._run_again()]
+        return [*found, *differences(self._out, clean, models=self._models)]
+
+    def close(self) -> None:
+        """End what still runs."""
+        for driver in self._drivers:
+            end(driver)
+
+    def _disturb(self) -> list[str]:
         """Kill while a process waits at the point, see the dead, let the process go on."""
         node, is_race = NODES.get(self._cell.victim, ""), self._cell.victim is Victim.NOBODY
         if not is_race:
             self._stage.cluster.start(node or HEAD)
+        self._strangers = {actor.pid for actor in self._actors()}
         give_order(self._stage.order, folder=self._folder, point=self._cell.point, node=node)
-        self._drivers = [self._start(is_local=is_race) for _ in range(1 + is_race)]
-        reached = self._await_point()
+        disturbed = [self._start(is_local=is_race) for _ in range(1 + is_race)]
+        reached = self._await_point(disturbed)
         withdraw_order(self._stage.order)
         found, pids = [], []
-        if reached is not None:
-            found = [] if is_race else self._misplaced(reached)
-            pids = self._outrun(reached) if is_race else self._kill(reached)
-        release(self._folder)
-        self.exit_codes = [driver.wait(timeout=PATIENCE_S) for driver in self._drivers]
+        try:
+            if reached is not None:
+                found = [] if is_race else self._misplaced(reached)
+                pids = self._outrun(reached) if is_race else self._kill(reached)
+        finally:
+            release(self._folder)
+        self.exit_codes = [driver.wait(timeout=PATIENCE_S) for driver in disturbed]
         if reached is None:
             found = [f"the run ended with {self.exit_codes}: {self._last_words()}"]
         return found + faults(read_log(self._folder), pids=pids, is_kill=not is_race)
 
-    def _last_words(self) -> str:
-        lines = Path(f"{self.out}.txt").read_text().strip().splitlines()
-        return lines[-1] if lines else "not a word"
-
-    def run_again(self) -> int:
-        """Run the same command once more and give the rows that it wrote."""
-        driver = self._start(is_local=self._cell.victim in (Victim.NOBODY, Victim.HEAD))
+    def _run_again(self) -> list[str]:
+        """Run the same command once more, without Ray, and say what it should not have met."""
+        driver = self._start(is_local=True)
         stdout, _ = driver.communicate(timeout=PATIENCE_S)
         self.exit_codes.append(driver.returncode)
-        return int(json.loads(stdout)["n_rows"]) if stdout else 0
+        if driver.returncode:
+            return [f"the run after it ended with {driver.returncode}: {self._last_words()}"]
+        self.n_rows_again = int(json.loads(stdout)["n_rows"])
+        if self._cell.victim in SURVIVED and (self.n_rows_again or any(self.exit_codes)):
+            left = f"{self.n_rows_again} rows left to the run after it"
+            return [f"exit codes {self.exit_codes}, {left}: {self._last_words()}"]
+        return []
+
+    def _last_words(self) -> str:
+        return self._stage.last_words(self._name)
 
     def _start(self, *, is_local: bool) -> subprocess.Popen[str]:
         options = ("--local",) if is_local else ("--address", self._stage.cluster.address)
-        return self._stage.start(self._cell.source, self._models, self.out, *options)
+        driver = self._stage.start(self._models, self._name, *options)
+        self._drivers.append(driver)
+        return driver
 
-    def _await_point(self) -> Line | None:
+    def _await_point(self, drivers: Sequence[subprocess.Popen[str]]) -> Line | None:
         """Give what the process at the point wrote, or None when no process came there."""
         deadline_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline_s:
             if log := read_log(self._folder):
                 return log[0]
-            if all(driver.poll() is not None for driver in self._drivers):
+            if all(driver.poll() is not None for driver in drivers):
                 return None
             time.sleep(POLL_S)
         return None
@@ -174,9 +197,9 @@ class _Scene:
         return [] if found == {wanted} else [f"of the shard was there: {found}, not {wanted}"]
 
     def _state(self, model: str, shard_id: str) -> str:
-        if shard_id in committed_shards(self.out, model):
+        if shard_id in committed_shards(self._out, model):
             return "committed"
-        return "written" if any((self.out / model).glob(f"part-{shard_id}-*")) else "nothing"
+        return "written" if any((self._out / model).glob(f"part-{shard_id}-*")) else "nothing"
 
     def _kill(self, reached: Line) -> list[int]:
         """Kill the victim, wait until it is gone, and give its process ids."""
@@ -194,12 +217,16 @@ class _Scene:
         """Find who is to die; of several actors the one that waits, if it is among them."""
         if self._cell.victim is Victim.DRIVER:
             return [psutil.Process(self._drivers[0].pid)]
-        cluster = self._stage.cluster
         if self._cell.victim in NODES:
-            return cluster.servers(NODES[self._cell.victim])
-        title = TITLES[self._cell.victim]
-        actors = [each for each in cluster.processes(HEAD) if title in title_of(each)]
+            return self._stage.cluster.servers(NODES[self._cell.victim])
+        actors = [each for each in self._actors() if each.pid not in self._strangers]
         return sorted(actors, key=lambda actor: actor.pid != waiting)[:1]
+
+    def _actors(self) -> list[psutil.Process]:
+        """List actors of the victim's kind; those of a run before may take their time to end."""
+        title = TITLES.get(self._cell.victim)
+        every = self._stage.cluster.processes(HEAD) if title is not None else []
+        return [each for each in every if title in title_of(each)]
 
     def _outrun(self, reached: Line) -> list[int]:
         """Let the other driver come to its end, and give its process id."""

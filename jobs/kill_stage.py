@@ -1,8 +1,7 @@
-"""What the cells of the kill matrix share: audio, a store, the command line, clean outputs."""
+"""What the cells of one store share: audio, a cluster, the command line, a clean output."""
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import subprocess
@@ -13,14 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import s3fs
-from kill_cells import Source
+from kill_cells import Store
 from kill_cluster import SETTINGS, Cluster
 from kill_log import ORDER_VARIABLE
-from moto.server import ThreadedMotoServer
+from kill_store import BUCKET, exported, s3_server
 
 from embedlib.audio.encode import write_audio
 from embedlib.audio.synth import synthesise_music
+from embedlib.catalog.stores import Place, StorePath
 from embedlib.errors import RunError
 
 JOBS = Path(__file__).resolve().parent
@@ -31,50 +30,50 @@ PAIR = ("untrained-msd-musicnn-1", "untrained-deepsquare-k16-3")
 HOPS = {"untrained-msd-musicnn-1": 46, "untrained-deepsquare-k16-3": 128}
 """Frames between patches: so many that a run has work left when its first shard is committed."""
 
-N_CLIPS, LONG_S, SR_HZ = 12, 48.0, 16_000
+N_CLIPS, LONG_S, SR_HZ = 8, 48.0, 16_000
 """One clip is longer than a chunk of MusiCNN's frames, which hold 43 s."""
 
-BUCKET = "clips"
+CLIPS, CLEAN = "clips", "clean"
 PATIENCE_S = 180.0
 
 
 class Stage:
-    """A folder with everything that cells need; a context manager that ends what it started.
+    """A folder or bucket with all that cells need; a context manager that ends what it began.
 
     Parameters
     ----------
+    store : Store
+        Where the audio and the outputs lie.
     folder : Path
-        Empty; the caller deletes it.
+        Made here; the caller deletes it.
+
+    Attributes
+    ----------
+    folder : Path
+        For what is no output.
+    order : Path
+        Which point is meant now.
+    cluster : Cluster
+        Its nodes start when they are first needed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, store: Store, folder: Path) -> None:
+        self._store = store
+        self._root: Place = folder if store is Store.FILE else StorePath(BUCKET)
+        self._has_clean = False
         self.folder = folder
         self.order = folder / "order.json"
-        self._clean: dict[Source, Path] = {}
-        self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        clips = write_clips(self.folder / BUCKET)
-        endpoint = self._serve()
-        inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        self._environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, (JOBS / "kill_hook", JOBS, *inherited))),
-            ORDER_VARIABLE: str(self.order),
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_USAGE_STATS_ENABLED": "0",
-            **SETTINGS,
-            "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        store = s3fs.S3FileSystem(key="test", secret="test", endpoint_url=endpoint)
-        store.mkdir(BUCKET)
-        store.put(f"{clips}/", f"s3://{BUCKET}/", recursive=True)
-        self._sources = {Source.FILE: str(clips), Source.S3: f"s3://{BUCKET}"}
-        self.cluster = self._open.enter_context(Cluster(self._environment))
+        with ExitStack() as opened:
+            clips = write_clips(self.folder / CLIPS)
+            if self._store is Store.S3:
+                opened.enter_context(exported(opened.enter_context(s3_server())))
+                for clip in clips:
+                    (StorePath(BUCKET) / CLIPS / clip.name).upload(clip)
+            self._environment = self._variables()
+            self.cluster = opened.enter_context(Cluster(self._environment))
+            self._open = opened.pop_all()
         return self
 
     def __exit__(
@@ -85,19 +84,30 @@ class Stage:
     ) -> None:
         self._open.close()
 
-    def start(
-        self, source: Source, models: Sequence[str], out: Path, *options: str
-    ) -> subprocess.Popen[str]:
+    def out(self, name: str) -> Place:
+        """Give the place of an output.
+
+        Parameters
+        ----------
+        name : str
+            No other output has it.
+
+        Returns
+        -------
+        out : Path or StorePath
+            A folder that need not exist.
+        """
+        return self._root / name
+
+    def start(self, models: Sequence[str], name: str, *options: str) -> subprocess.Popen[str]:
         """Start ``embedlib extract`` in a session of its own.
 
         Parameters
         ----------
-        source : Source
-            Where the audio lies.
         models : sequence of str
             Of `PAIR`.
-        out : Path
-            The output; what the command says on stderr goes to a file beside it.
+        name : str
+            Of the output; what the command says on stderr goes to a file of that name.
         *options : str
             Further ones.
 
@@ -107,30 +117,42 @@ class Stage:
             Its stdout will hold one JSON object.
         """
         named = [f"{model}:patch_hop_frames={HOPS[model]}" for model in models]
-        line = ["extract", self._sources[source], "--models", *named, "--out", str(out)]
-        with Path(f"{out}.txt").open("a") as conversation:
+        places = str(self._root / CLIPS), "--out", str(self.out(name))
+        line = ["extract", *places, "--models", *named, "--quiet", "--json", *options]
+        with self._conversation(name).open("a") as conversation:
             driver = subprocess.Popen(
-                [sys.executable, "-m", "embedlib.cli.app", *line, "--quiet", "--json", *options],
+                [sys.executable, "-m", "embedlib.cli.app", *line],
                 env=self._environment,
                 stdout=subprocess.PIPE,
                 stderr=conversation,
                 text=True,
                 start_new_session=True,
             )
-        self._open.callback(_end, driver)
+        self._open.callback(end, driver)
         return driver
 
-    def clean(self, source: Source) -> Path:
-        """Give the output of a run of both models that nobody disturbed; it is made once.
+    def last_words(self, name: str) -> str:
+        """Give the last line that the runs into an output said.
 
         Parameters
         ----------
-        source : Source
-            Where the audio lies.
+        name : str
+            Of the output.
 
         Returns
         -------
-        out : Path
+        line : str
+            Of their stderr.
+        """
+        lines = self._conversation(name).read_text().strip().splitlines()
+        return lines[-1] if lines else "not a word"
+
+    def clean(self) -> Place:
+        """Give the output of a run of both models that nobody disturbed; it is made once.
+
+        Returns
+        -------
+        out : Path or StorePath
             The output.
 
         Raises
@@ -138,25 +160,34 @@ class Stage:
         RunError
             If that run fails.
         """
-        if source not in self._clean:
-            out = self.folder / f"clean-{source}"
-            driver = self.start(source, PAIR, out, "--local")
+        if not self._has_clean:
+            driver = self.start(PAIR, CLEAN, "--local")
             driver.communicate(timeout=PATIENCE_S)
             if driver.returncode:
-                raise RunError(f"a clean run ended with {driver.returncode}", fix=f"see {out}.txt")
-            self._clean[source] = out
-        return self._clean[source]
+                raise RunError(
+                    f"a clean run ended with {driver.returncode}", fix=self.last_words(CLEAN)
+                )
+            self._has_clean = True
+        return self.out(CLEAN)
 
-    def _serve(self) -> str:
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        self._open.callback(server.stop)
-        host, port = server.get_host_and_port()
-        return f"http://{host}:{port}"
+    def _variables(self) -> dict[str, str]:
+        """Give the environment of all processes: with the hook on their path, and a token."""
+        inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        return {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, (JOBS / "kill_hook", JOBS, *inherited))),
+            ORDER_VARIABLE: str(self.order),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            **SETTINGS,
+        }
+
+    def _conversation(self, name: str) -> Path:
+        return self.folder / f"{name}.txt"
 
 
-def write_clips(folder: Path) -> Path:
+def write_clips(folder: Path) -> list[Path]:
     """Write the catalogue of all cells: one long clip and short ones.
 
     Parameters
@@ -166,18 +197,26 @@ def write_clips(folder: Path) -> Path:
 
     Returns
     -------
-    folder : Path
-        The same.
+    clips : list of Path
+        The files.
     """
-    folder.mkdir()
-    for number in range(N_CLIPS):
+    folder.mkdir(parents=True)
+    clips = [folder / f"{number:02}.flac" for number in range(N_CLIPS)]
+    for number, clip in enumerate(clips):
         duration_s = 2.0 + number % 3 if number else LONG_S
         music = synthesise_music(duration_s, sr_hz=SR_HZ, n_channels=1, seed=number)
-        write_audio(folder / f"{number:02}.flac", music, sr_hz=SR_HZ)
-    return folder
+        write_audio(clip, music, sr_hz=SR_HZ)
+    return clips
 
 
-def _end(driver: subprocess.Popen[str]) -> None:
-    with driver:  # closes its pipe
+def end(driver: subprocess.Popen[str]) -> None:
+    """End a driver if it has not ended, and close its pipe.
+
+    Parameters
+    ----------
+    driver : subprocess.Popen
+        From `Stage.start`.
+    """
+    with driver:
         if driver.poll() is None:
             driver.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,6 +58,9 @@ def test_the_examples_run(job: Callable[[str], ModuleType], name: str) -> None:
         ("killed:2 reached:1 gone:2 released", "process 2 did not die between"),
         ("reached:1 killed:2 released gone:2", "process 2 did not die between"),
         ("reached:1 released left:1 killed:2 gone:2", "process 2 did not die between"),
+        ("reached:1 released killed:2 gone:2", "process 2 did not die between"),
+        ("reached:1 killed:2 released left:1", "process 2 did not die between"),
+        ("reached:2 killed:2 released left:2", "process 2 did not die between"),
         ("reached:1 gone:2 released", "process 2 did not die between"),
         ("reached:1 left:1 killed:2 gone:2 released", "left it before it was released"),
         ("reached:2 killed:2 gone:2 released left:2", "a process that died went on"),
@@ -131,21 +135,33 @@ def test_a_process_without_an_order_passes_all_points(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_sample_covers_every_victim_every_point_and_every_source(cells: ModuleType) -> None:
+def test_variables_of_a_store_are_taken_back(
+    job: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("s3fs")
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with job("kill_store").exported({"AWS_PROFILE": "theirs", "AWS_ENDPOINT_URL": "http://x"}):
+        assert os.environ["AWS_PROFILE"] == "theirs"
+    assert os.environ["AWS_PROFILE"] == "mine"
+    assert "AWS_ENDPOINT_URL" not in os.environ
+
+
+def test_the_sample_covers_every_victim_every_point_and_every_store(cells: ModuleType) -> None:
     sample = cells.SAMPLE
     # Of both kinds of model actors one: the actor of one model is in the cells of driver and head.
     assert {cell.victim for cell in sample} == set(cells.Victim) - {cells.Victim.SOLO}
     assert {cell.point for cell in sample} == set(Point)
-    assert {cell.source for cell in sample} == set(cells.Source)
+    assert {cell.store for cell in sample} == set(cells.Store)
 
 
 def test_the_whole_matrix_holds_each_cell_once(cells: ModuleType) -> None:
-    n_cells = len(cells.Victim) * len(Point) * len(cells.Source)
+    n_cells = len(cells.Victim) * len(Point) * len(cells.Store)
     assert len(cells.ALL) == len(set(cells.ALL)) == n_cells
     assert set(cells.SAMPLE) <= set(cells.ALL)
 
 
 def test_the_table_shows_a_cell_that_failed(cells: ModuleType) -> None:
-    cell = cells.Cell(cells.Victim.DRIVER, Point.AFTER_COMMIT, cells.Source.S3)
+    cell = cells.Cell(cells.Victim.DRIVER, Point.AFTER_COMMIT, cells.Store.S3)
     verdict = cells.Verdict(cell, ("a row is there twice",), (-9, 0), 3, 1.0)
     assert cells.table([verdict])[-1] == "| driver | s3 FAILED |"
