@@ -2,8 +2,9 @@
 
 Run: ray submit cluster/aws.yaml cluster/scale.py -- --cores 64
 
-A run uses the nodes that are there and asks for none. The request stays until the next one, also
-when nothing is left to do: `--cores 0` lets idle nodes go.
+For nodes that are to be there before a run, or to go after one that could not take back what it
+asked for by `--grow-to`. The request stays until the next one, also when nothing is left to do:
+`--cores 0` lets idle nodes go.
 """
 
 from __future__ import annotations

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from embedlib.errors import ConfigError
 
@@ -83,6 +90,11 @@ class ExtractConfig(BaseModel):
         Limit for decoded audio in flight.
     worker_memory_mb : int > 0
         Memory of a worker of its own, beyond which it is replaced when it is between two shards.
+    pool_min, pool_max : int > 0, int > 0 or None
+        Workers of a model over the cluster; None for as many as its share of the work.
+    grow_to : int > 0 or None
+        Cores (cards with device ``cuda``) up to which the autoscaler of the cluster is asked for
+        nodes; None asks for none.
     accept_missing : bool
         Commit shards of which most files cannot be opened by anybody; the run stops otherwise.
     max_failed : int >= 0
@@ -90,6 +102,14 @@ class ExtractConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @field_validator("pool_max")
+    @classmethod
+    def _not_below_pool_min(cls, pool_max: int | None, info: ValidationInfo) -> int | None:
+        pool_min = info.data.get("pool_min", 1)
+        if pool_max is not None and pool_max < pool_min:
+            raise ValueError(f"it must not be below pool_min={pool_min}")
+        return pool_max
 
     sources: list[str] = Field(min_length=1)
     models: list[str] = Field(min_length=1)
@@ -122,6 +142,9 @@ class ExtractConfig(BaseModel):
     n_cores: int | None = Field(default=None, ge=1)
     budget_mb: int = Field(default=256, ge=1)
     worker_memory_mb: int = Field(default=WORKER_MEMORY_MB, ge=1)
+    pool_min: int = Field(default=1, ge=1)
+    pool_max: int | None = Field(default=None, ge=1)
+    grow_to: int | None = Field(default=None, ge=1)
     accept_missing: bool = False
     max_failed: int = Field(default=0, ge=0)
 

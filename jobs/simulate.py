@@ -34,6 +34,8 @@ def arguments() -> Namespace:
     parser.add_argument("--models", nargs="+", default=["msd-musicnn-1"], help="names, or all")
     parser.add_argument("--preempted-per-hour", type=float, default=0.0, help="part of the nodes")
     parser.add_argument("--stragglers", type=float, default=0.001, help="part of the attempts")
+    parser.add_argument("--straggler-factor", type=float, default=5.0, help="times as long")
+    parser.add_argument("--no-twins", action="store_true", help="begin nothing once more")
     parser.add_argument("--poison", type=float, default=0.0, help="part of the tracks")
     parser.add_argument("--budget-gib", type=float, default=4.0, help="for chunks in flight")
     parser.add_argument("--seed", type=int, default=0)
@@ -55,6 +57,8 @@ def scenario_of(flags: Namespace) -> Scenario:
         models={name: MODELS[name] for name in names},
         preempted_per_hour=flags.preempted_per_hour,
         straggler_share=flags.stragglers,
+        straggler_factor=flags.straggler_factor,
+        has_twins=not flags.no_twins,
         poison_share=flags.poison,
         budget_bytes=int(flags.budget_gib * 2**30),
         seed=flags.seed,

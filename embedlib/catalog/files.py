@@ -63,8 +63,16 @@ def look_up(uris: Sequence[str]) -> list[tuple[int, str]]:
     ConfigError
         If the package for a URL is not installed.
     """
-    with ThreadPoolExecutor(max_workers=min(N_LOOK_UPS, max(1, len(uris)))) as pool:
-        return list(pool.map(_look_up_one, uris))
+    n_threads = min(N_LOOK_UPS, max(1, len(uris)))
+    found = [(-1, "")] * len(uris)
+    # A share for each thread: handing over a file of its own takes longer than looking it up.
+    shares = [slice(first, None, n_threads) for first in range(n_threads)]
+    with ThreadPoolExecutor(n_threads) as pool:
+        for share, part in zip(
+            shares, pool.map(_look_up_all, map(uris.__getitem__, shares)), strict=True
+        ):
+            found[share] = part
+    return found
 
 
 def local_files(root: str, *, max_depth: int | None = None) -> Iterator[SourceFile]:
@@ -192,7 +200,11 @@ def is_utf8(text: str) -> bool:
     >>> is_utf8("é"), is_utf8(b"\xe9".decode("utf-8", "surrogateescape"))
     (True, False)
     """
-    return not any("\ud800" <= char <= "\udfff" for char in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _walk(
@@ -219,6 +231,10 @@ def _is_dangling(entry: os.DirEntry[str]) -> bool:
 
 def _is_hidden(name: str) -> bool:
     return any(component.startswith(".") for component in name.split("/"))
+
+
+def _look_up_all(uris: Sequence[str]) -> list[tuple[int, str]]:
+    return list(map(_look_up_one, uris))
 
 
 def _look_up_one(uri: str) -> tuple[int, str]:

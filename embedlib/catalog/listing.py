@@ -49,15 +49,15 @@ def list_sources(sources: Sequence[str], *, carry: Sequence[str] = ()) -> Iterat
     track : Track
         Source by source; sorted by name within a source, in the order of the rows within a
         manifest. `track_id` is the path relative to the part of the source without wildcards, for
-        a file its name.
+        a file its name; whether it comes again is seen by who keeps them (`Listing`).
 
     Raises
     ------
     CatalogError
         If a source does not exist, cannot be read or holds no audio, or a manifest makes no sense.
     ConfigError
-        If there is no source, two tracks have one id, a column cannot be carried, or the package
-        for a URL is not installed.
+        If there is no source, a column cannot be carried, or the package for a URL is not
+        installed.
     """
     if not sources:
         raise ConfigError("there is no source", fix="name a file, folder, pattern, manifest or URL")
@@ -67,44 +67,8 @@ def list_sources(sources: Sequence[str], *, carry: Sequence[str] = ()) -> Iterat
             fix=f"rename it in the manifest; {', '.join(sorted(RESERVED_COLUMNS))} are taken",
         )
     absolutes = dict.fromkeys(absolute(source) for source in sources)
-    yield from check_unique(t for uri in absolutes for t in _list_source(uri, carry))
-
-
-def check_unique(tracks: Iterable[Track]) -> Iterator[Track]:
-    """Pass tracks on, as long as no two have the same id.
-
-    Parameters
-    ----------
-    tracks : iterable of Track
-        In any order.
-
-    Yields
-    ------
-    track : Track
-        The same ones.
-
-    Raises
-    ------
-    ConfigError
-        If an id comes again; the message names both files.
-
-    Examples
-    --------
-    >>> list(check_unique([Track("a", "/x/a", 1, ""), Track("a", "/y/a", 1, "")]))
-    Traceback (most recent call last):
-        ...
-    embedlib.errors.ConfigError: track_id 'a' stands for both /x/a and /y/a; ...
-    """
-    uri_of: dict[str, str] = {}
-    for track in tracks:
-        if track.track_id in uri_of:
-            first, second = masked(uri_of[track.track_id]), masked(track.uri)
-            raise ConfigError(
-                f"track_id {track.track_id!r} stands for both {first} and {second}",
-                fix="list a folder above both, or give each a track_id in a manifest",
-            )
-        uri_of[track.track_id] = track.uri
-        yield track
+    for uri in absolutes:
+        yield from _list_source(uri, carry)
 
 
 def normalised_sources(sources: Iterable[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from embedlib.catalog.formats import BYTES_PER_S, UNKNOWN_BYTES_PER_S, extension
 from embedlib.catalog.uris import without_query
@@ -31,6 +31,22 @@ UNKNOWN_AUDIO_S = 240.0
 
 N_ID_DIGITS = 16
 """Hexadecimal digits of an id: with 64 bits, two of a million shards are the same once in 4e7."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSize:
+    """How much a shard holds.
+
+    Attributes
+    ----------
+    n_tracks : int
+        Tracks.
+    audio_s : float
+        Estimated seconds of audio.
+    """
+
+    n_tracks: int
+    audio_s: float
 
 
 def estimate_audio_s(track: Track) -> float:
@@ -82,11 +98,90 @@ def assign_shards(tracks: Iterable[Track], *, shard_hours: float | None = None) 
         If `shard_hours` is not positive.
     """
     ordered = sorted(tracks, key=lambda track: track.track_id)
-    target_s = _target_s(ordered, shard_hours)
-    max_tracks = max_shard_tracks(len(ordered))
-    shards = _cut(ordered, target_s=target_s, max_tracks=max_tracks)
-    named = ((_shard_id(shard), shard) for shard in shards)
-    return [replace(track, shard_id=shard_id) for shard_id, shard in named for track in shard]
+    limits = shard_limits(
+        len(ordered), total_s=math.fsum(map(estimate_audio_s, ordered)), shard_hours=shard_hours
+    )
+    shards = cut_shards(ordered, limits=limits)
+    return [replace(track, shard_id=shard_id) for shard_id, shard in shards for track in shard]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardLimits:
+    """What a shard holds at most, unless it is a single track.
+
+    Attributes
+    ----------
+    audio_s : float
+        Seconds of audio.
+    n_tracks : int
+        Tracks.
+    """
+
+    audio_s: float
+    n_tracks: int
+
+
+def shard_limits(n_tracks: int, *, total_s: float, shard_hours: float | None = None) -> ShardLimits:
+    """Say how large the shards of a catalogue are to be.
+
+    Parameters
+    ----------
+    n_tracks : int >= 0
+        Tracks to be cut.
+    total_s : float
+        Seconds of audio in them.
+    shard_hours : float, optional
+        Hours of audio per shard, where the user says so.
+
+    Returns
+    -------
+    limits : ShardLimits
+        For `cut_shards`.
+
+    Raises
+    ------
+    ConfigError
+        If `shard_hours` is not positive.
+    """
+    if shard_hours is None:
+        return ShardLimits(usual_shard_s(total_s), max_shard_tracks(n_tracks))
+    if not 0.0 < shard_hours < math.inf:
+        raise ConfigError(
+            f"shard_hours={shard_hours} is no amount of audio", fix="give hours above 0, or none"
+        )
+    return ShardLimits(3_600.0 * shard_hours, max_shard_tracks(n_tracks))
+
+
+def cut_shards(
+    tracks: Iterable[Track], *, limits: ShardLimits
+) -> Iterator[tuple[str, list[Track]]]:
+    """Cut a stream of tracks into shards.
+
+    Parameters
+    ----------
+    tracks : iterable of Track
+        In the order of their ids, which are distinct.
+    limits : ShardLimits
+        How large a shard may be.
+
+    Yields
+    ------
+    shard_id : str
+        Derived from the tracks.
+    shard : list of Track
+        The next ones, as they came.
+    """
+    shard: list[Track] = []
+    shard_s = 0.0
+    for track in tracks:
+        audio_s = estimate_audio_s(track)
+        if shard and (len(shard) == limits.n_tracks or shard_s + audio_s > limits.audio_s):
+            yield _shard_id(shard), shard
+            shard, shard_s = [], 0.0
+        shard.append(track)
+        shard_s += audio_s
+    if shard:
+        yield _shard_id(shard), shard
 
 
 def usual_shard_s(total_s: float) -> float:
@@ -158,30 +253,6 @@ def _file_s(track: Track) -> float:
         return UNKNOWN_AUDIO_S
     ending = extension(without_query(track.uri))
     return track.size / BYTES_PER_S.get(ending, UNKNOWN_BYTES_PER_S)
-
-
-def _target_s(tracks: Sequence[Track], shard_hours: float | None) -> float:
-    if shard_hours is None:
-        return usual_shard_s(math.fsum(map(estimate_audio_s, tracks)))
-    if not 0.0 < shard_hours < math.inf:
-        raise ConfigError(
-            f"shard_hours={shard_hours} is no amount of audio", fix="give hours above 0, or none"
-        )
-    return 3_600.0 * shard_hours
-
-
-def _cut(tracks: Sequence[Track], *, target_s: float, max_tracks: int) -> Iterator[list[Track]]:
-    shard: list[Track] = []
-    shard_s = 0.0
-    for track in tracks:
-        audio_s = estimate_audio_s(track)
-        if shard and (len(shard) == max_tracks or shard_s + audio_s > target_s):
-            yield shard
-            shard, shard_s = [], 0.0
-        shard.append(track)
-        shard_s += audio_s
-    if shard:
-        yield shard
 
 
 def _shard_id(tracks: Sequence[Track]) -> str:

@@ -104,6 +104,15 @@ def extract(
     worker_memory_mb: Annotated[
         int | None, typer.Option(help="Memory at which a worker is replaced, in MiB.")
     ] = None,
+    pool_min: Annotated[
+        int | None, typer.Option(help="Workers that a model has at least, over the cluster.")
+    ] = None,
+    pool_max: Annotated[
+        int | None, typer.Option(help="Workers that a model has at most, over the cluster.")
+    ] = None,
+    grow_to: Annotated[
+        int | None, typer.Option(help="Cores or cards to ask the cluster's autoscaler for.")
+    ] = None,
     accept_missing: Annotated[
         bool | None,
         typer.Option("--accept-missing", help="Go on where most files of a shard are gone."),

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from embedlib.catalog.shards import ShardSize
 from embedlib.features.front_end import front_end
 from embedlib.records import KEPT, PartResult
 from embedlib.run.driver import RunPlan
@@ -82,7 +83,7 @@ class Progress(RunWatcher):
         self._n_failed = 0
         self._planned_s = 0.0
         self._done_s = 0.0
-        self._shard_s: dict[str, float] = {}
+        self._sizes: Mapping[str, ShardSize] = {}
         self._audio = _AudioCount({})
         self._stages: Counter[str] = Counter()
         self._is_started = False
@@ -105,10 +106,10 @@ class Progress(RunWatcher):
         if not plan.shards:
             return
         self._audio = _AudioCount(plan.models)
-        for shard_id, shard in plan.shards.items():
-            self._shard_s[shard_id] = shard.audio_s
-            self._n_rows += len(shard.tracks) * len(plan.models[shard_id])
-            self._planned_s += shard.audio_s * len(plan.models[shard_id])
+        self._sizes = plan.sizes
+        for shard_id, size in plan.sizes.items():
+            self._n_rows += size.n_tracks * len(plan.models[shard_id])
+            self._planned_s += size.audio_s * len(plan.models[shard_id])
         self._started = self._said = time.monotonic()
         if self._console.is_terminal:
             self._live = Live(
@@ -137,7 +138,7 @@ class Progress(RunWatcher):
                 self._stages.update(_binding_stage(part))
                 self._n_done += part.n_rows
                 self._n_failed += sum(n for status, n in part.statuses if status not in KEPT)
-                self._done_s += self._shard_s.get(part.shard_id, 0.0)
+                self._done_s += self._sizes[part.shard_id].audio_s
             case Tick():
                 self._say_now_and_then()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -55,6 +55,7 @@ class Backlog:
         )
         self._resting: dict[str, frozenset[str]] = {}
         self._held: dict[str, frozenset[str]] = {}
+        self._n_ready = Counter(self._ready.values())  # shards, by their models
 
     def __bool__(self) -> bool:
         return bool(self._ready or self._resting or self._held)
@@ -64,10 +65,20 @@ class Backlog:
         """Whether a shard could start now."""
         return bool(self._ready)
 
-    @property
-    def n_pairs(self) -> int:
-        """Number of (model, shard) pairs."""
-        return sum(len(models) for waiting in self._all() for models in waiting.values())
+    def n_shards(self) -> Counter[str]:
+        """Count what is left to begin.
+
+        Returns
+        -------
+        n_shards : Counter of str
+            By model; takes no longer for more shards.
+        """
+        counts: Counter[str] = Counter()
+        for models, n_shards in self._n_ready.items():
+            counts.update(dict.fromkeys(models, n_shards))
+        for waiting in (self._resting, self._held):
+            counts.update(model for models in waiting.values() for model in models)
+        return counts
 
     def upcoming(self, n_shards: int) -> list[tuple[str, frozenset[str]]]:
         """Give the shards that should start first.
@@ -92,7 +103,7 @@ class Backlog:
         shard_id : str
             One that is ready.
         """
-        del self._ready[shard_id]
+        self._pop_ready(shard_id)
 
     def rest(self, shard_id: str, model: str) -> None:
         """Put back what failed.
@@ -121,7 +132,7 @@ class Backlog:
         shard_id : str
             Any.
         """
-        ready = self._ready.pop(shard_id, frozenset())
+        ready = self._pop_ready(shard_id)
         self._held[shard_id] = ready | self._resting.pop(shard_id, frozenset())
 
     def release(self, shard_id: str) -> frozenset[str]:
@@ -152,15 +163,25 @@ class Backlog:
         model : str
             For which it is done.
         """
-        for waiting in self._all():
+        if model in self._ready.get(shard_id, ()):
+            self._put_ready(shard_id, self._pop_ready(shard_id) - {model})
+        for waiting in (self._resting, self._held):
             if left := waiting.get(shard_id, frozenset()) - {model}:
                 waiting[shard_id] = left
             else:
                 waiting.pop(shard_id, None)
 
     def _put_first(self, shard_id: str, models: frozenset[str]) -> None:
-        self._ready[shard_id] = self._ready.get(shard_id, frozenset()) | models
+        self._put_ready(shard_id, self._pop_ready(shard_id) | models)
         self._ready.move_to_end(shard_id, last=False)
 
-    def _all(self) -> Iterator[dict[str, frozenset[str]]]:
-        yield from (self._ready, self._resting, self._held)
+    def _put_ready(self, shard_id: str, models: frozenset[str]) -> None:
+        if models:
+            self._ready[shard_id] = models
+            self._n_ready[models] += 1
+
+    def _pop_ready(self, shard_id: str) -> frozenset[str]:
+        models = self._ready.pop(shard_id, frozenset())
+        if models:
+            self._n_ready[models] -= 1
+        return models

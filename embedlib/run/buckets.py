@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 
 class BucketQueue:
@@ -28,6 +29,9 @@ class BucketQueue:
 
     def __bool__(self) -> bool:
         return bool(self._levels)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for bucket in self._buckets for name in bucket)
 
     def put(self, name: str, *, level: int) -> None:
         """Let a name wait at a level, behind those that are there.

@@ -15,6 +15,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import ray
+from ray.autoscaler.sdk import request_resources
 
 from embedlib.errors import RunError
 from embedlib.run.slots import Node
@@ -123,6 +124,23 @@ async def is_gone(node_id: str, *, patience_s: float) -> bool:
         if time.monotonic() >= deadline_s:
             return False
         await asyncio.sleep(_VERDICT_EVERY_S)
+
+
+def ask_for(n_units: int, *, device: str) -> None:
+    """Ask the autoscaler for nodes; where there is none, nothing happens.
+
+    Parameters
+    ----------
+    n_units : int >= 0
+        Cores, or cards with a core each, that the whole cluster is to have. This takes the place of
+        what was asked for before, and holds until it is taken back by 0.
+    device : {'cpu', 'cuda'}
+        Which of them.
+    """
+    if device == "cuda" and n_units:
+        request_resources(bundles=[{"CPU": 1, "GPU": 1}] * n_units)
+    else:
+        request_resources(num_cpus=n_units)
 
 
 def _alive_rows() -> list[dict[str, Any]]:

@@ -6,22 +6,25 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
+from embedlib.catalog.shards import ShardSize
 from embedlib.catalog.stores import Place
 from embedlib.config import WORKER_MEMORY_MB
 from embedlib.errors import RunError
-from embedlib.records import Crash, Shard
+from embedlib.records import Crash, PartResult, Shard
 from embedlib.run.backlog import Work
 from embedlib.run.decoding import CHUNK_BYTES
 from embedlib.run.events import Commit, Committed, Event
 from embedlib.run.job import DecodeJob, ModelJob
 from embedlib.run.points import Point, reach
+from embedlib.run.pools import PoolLimits
 from embedlib.run.scheduler import Scheduler
-from embedlib.tables.commit import commit_parts, committed_shards
+from embedlib.tables.commit import Committer
+from embedlib.tables.layout import model_folder
 
 TICK_S = 1.0
 """Between commits: one costs some 40 ms, and a kill loses no more than this of written parts."""
@@ -43,7 +46,10 @@ class RunPlan:
     run_id : str
         Unique; part of the names of the parts.
     shards : mapping of str to Shard
-        The pending shards by id, in the order in which they should start.
+        The pending shards by id, in the order in which they should start. Tracks may be read when
+        a shard is asked for.
+    sizes : mapping of str to ShardSize
+        How much each of them holds, in memory.
     models : mapping of str to tuple of str
         Models that still need each shard.
     jobs : mapping of str to ModelJob
@@ -58,11 +64,16 @@ class RunPlan:
         What a worker may hold before it is recycled, and grow by when it searches for poison.
     accept_missing : bool
         Whether shards are committed of which most files cannot be opened.
+    pool : PoolLimits
+        How many workers a model may have under Ray.
+    grow_to : int or None
+        Cores or cards that the autoscaler of the cluster may be asked for; None for none.
     """
 
     out: Place
     run_id: str
     shards: Mapping[str, Shard]
+    sizes: Mapping[str, ShardSize]
     models: Mapping[str, tuple[str, ...]]
     jobs: Mapping[str, ModelJob]
     graphs: Mapping[str, Path]
@@ -70,6 +81,8 @@ class RunPlan:
     budget_bytes: int
     worker_memory_bytes: int = WORKER_MEMORY_MB << 20
     accept_missing: bool = False
+    pool: PoolLimits = field(default_factory=PoolLimits)
+    grow_to: int | None = None
 
     @property
     def is_one_model(self) -> bool:
@@ -93,6 +106,7 @@ class RunPlan:
             front_ends={name: job.front_end for name, job in self.jobs.items()},
             budget_bytes=self.budget_bytes,
             chunk_bytes=CHUNK_BYTES,
+            audio_s=lambda shard_id: self.sizes[shard_id].audio_s,
         )
 
     def decode_job(self, models: Iterable[str], *, skip: tuple[Crash, ...] = ()) -> DecodeJob:
@@ -129,38 +143,73 @@ class RunPlan:
         return f"{self.run_id}-{attempt_id}"
 
 
-def commit(out: Place, action: Commit) -> Committed:
-    """Carry out a commit action.
+class Commits:
+    """Carries out the commit actions of a run; its tables stay open from one to the next.
+
+    Actions of several models may be carried out at once, those of one model one by one, as the
+    scheduler gives them.
 
     Parameters
     ----------
     out : Path or StorePath
         The output folder.
-    action : Commit
-        Parts of one model.
-
-    Returns
-    -------
-    event : Committed
-        These shards are in the table now. Where another driver was first with one of them, it is
-        at work on this output, and all that the table holds is told.
-
-    Raises
-    ------
-    RunError
-        If the disk fails.
-    OutputError
-        If it is full, or a part is not what its writer reported.
     """
-    reach(Point.BEFORE_COMMIT, action.parts[0].shard_id, action.model)
-    try:
-        settled = commit_parts(out, action.model, action.parts)
-    except OSError as exc:
-        raise stopped(f"cannot commit to {out}: {type(exc).__name__}: {exc}") from exc
-    reach(Point.AFTER_COMMIT, action.parts[0].shard_id, action.model)
-    if settled.lost:
-        return Committed(action.model, tuple(committed_shards(out, action.model)))
-    return Committed(action.model, settled.committed)
+
+    def __init__(self, out: Place) -> None:
+        self._out = out
+        self._committers: dict[str, Committer] = {}
+
+    def carry_out(self, action: Commit) -> Committed:
+        """Carry out a commit action.
+
+        Parameters
+        ----------
+        action : Commit
+            Parts of one model.
+
+        Returns
+        -------
+        event : Committed
+            These shards are in the table now. Where another driver was first with one of them, it
+            is at work on this output, and all that the table holds is told.
+
+        Raises
+        ------
+        RunError
+            If the disk fails.
+        OutputError
+            If it is full, or a part is not what its writer reported.
+        """
+        reach(Point.BEFORE_COMMIT, action.parts[0].shard_id, action.model)
+        try:
+            event = self._commit(action)
+        except OSError as exc:
+            reason = f"{type(exc).__name__}: {exc}"
+            raise stopped(f"cannot commit to {self._out}: {reason}") from exc
+        reach(Point.AFTER_COMMIT, action.parts[0].shard_id, action.model)
+        return event
+
+    def _commit(self, action: Commit) -> Committed:
+        if action.model not in self._committers:
+            self._committers[action.model] = Committer(self._out, action.model)
+        committer = self._committers[action.model]
+        settled = committer.commit(action.parts)
+        done = committer.shard_ids() if settled.lost else settled.committed
+        return Committed(action.model, tuple(done))
+
+
+def discard(out: Place, part: PartResult) -> None:
+    """Delete the file of a part that will not be committed.
+
+    Parameters
+    ----------
+    out : Path or StorePath
+        The output folder.
+    part : PartResult
+        What another attempt was faster with. Where its file stays, nobody reads it.
+    """
+    with suppress(OSError):
+        (model_folder(out, part.model) / part.file_name).unlink(missing_ok=True)
 
 
 def stopped(reason: str) -> RunError:

@@ -10,8 +10,10 @@ import math
 import os
 import random
 import time
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 from embedlib.catalog.shards import estimate_audio_s
 from embedlib.config import ExtractConfig
@@ -113,7 +115,7 @@ def estimate(plan: RunPlan, config: ExtractConfig, *, prices: Prices | None) -> 
     EngineError
         If a model does not run here.
     """
-    decode = measure_decode(plan.shards.values(), plan.decode)
+    decode = measure_decode(sampled(plan), plan.decode)
     costs_s = {name: measure_cost(job, plan.graphs[name]) for name, job in plan.jobs.items()}
     for name, cost_s in costs_s.items():
         keep_cost(plan.jobs[name], cost_s)
@@ -141,15 +143,36 @@ def known_estimate(plan: RunPlan, config: ExtractConfig) -> Estimate | None:
     return add_up(plan, config, decode=DecodeCost(), costs_s=costs_s, prices=None)
 
 
+def sampled(plan: RunPlan) -> Iterator[Track]:
+    """Draw some of the planned files; only their shards are read.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        What would be carried out.
+
+    Yields
+    ------
+    track : Track
+        At most `MAX_SAMPLED`, the same each time.
+    """
+    shard_ids = sorted(plan.sizes)
+    ends = list(accumulate(plan.sizes[shard_id].n_tracks for shard_id in shard_ids))
+    n_tracks = ends[-1] if ends else 0
+    for position in random.Random(0).sample(range(n_tracks), min(MAX_SAMPLED, n_tracks)):
+        number = bisect_right(ends, position)
+        yield plan.shards[shard_ids[number]].tracks[position - ends[number]]
+
+
 def measure_decode(
-    shards: Iterable[Shard], job: DecodeJob, *, sample_s: float = SAMPLE_S
+    sample: Iterable[Track], job: DecodeJob, *, sample_s: float = SAMPLE_S
 ) -> DecodeCost:
     """Decode some of the planned files.
 
     Parameters
     ----------
-    shards : iterable of Shard
-        All that is planned.
+    sample : iterable of Track
+        Files to decode, as far as the time goes.
     job : DecodeJob
         How audio becomes frames.
     sample_s : float > 0
@@ -158,13 +181,12 @@ def measure_decode(
     Returns
     -------
     cost : DecodeCost
-        Of a sample that is the same each time.
+        Of those that were decoded.
     """
-    tracks = sorted((t for shard in shards for t in shard.tracks), key=lambda t: t.track_id)
     deadline_s = time.monotonic() + sample_s
     started_s = time.process_time()
     n_sampled, audio_s, whole_s, promised_s = 0, 0.0, 0.0, 0.0
-    for track in random.Random(0).sample(tracks, min(MAX_SAMPLED, len(tracks))):
+    for track in sample:
         found_s, is_whole = _decoded_s(track, job, deadline_s=deadline_s)
         audio_s += found_s
         n_sampled += found_s > 0
@@ -218,7 +240,7 @@ def add_up(
     estimate : Estimate
         Stages that share cores, or a card, are taken to keep them busy.
     """
-    audio_s = decode.scale * math.fsum(shard.audio_s for shard in plan.shards.values())
+    audio_s = decode.scale * math.fsum(size.audio_s for size in plan.sizes.values())
     of_models = {
         name: decode.scale * _audio_s(plan, name) * cost_s / 3600
         for name, cost_s in costs_s.items()
@@ -247,7 +269,7 @@ def add_up(
 
 def _audio_s(plan: RunPlan, model: str) -> float:
     needed = (shard_id for shard_id, models in plan.models.items() if model in models)
-    return math.fsum(plan.shards[shard_id].audio_s for shard_id in needed)
+    return math.fsum(plan.sizes[shard_id].audio_s for shard_id in needed)
 
 
 def _n_cores(config: ExtractConfig) -> int:

@@ -16,6 +16,7 @@ class DecoderAdded:
     """A decode worker is ready for a shard."""
 
     decoder_id: str
+    node_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class SlotAdded:
     slot_id: str
     model: str
     is_decoder: bool = False
+    node_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,20 @@ class Outgrown:
 
 
 @dataclass(frozen=True, slots=True)
+class Superfluous:
+    """A worker has no place in its pool any more: it is to end when it is free."""
+
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed; what is ready to commit may be committed."""
+    """Time has passed; what is ready to commit may be committed, what is late done once more.
+
+    `now_s` is that of a clock that starts at 0 with the run; nothing is late where it stands still.
+    """
+
+    now_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +152,7 @@ Event = (
     | Committed
     | Bisected
     | Outgrown
+    | Superfluous
     | Tick
     | Drain
 )
@@ -239,9 +254,23 @@ class Bisect:
 
 @dataclass(frozen=True, slots=True)
 class Recycle:
-    """End this worker, which holds nothing, and make a new one."""
+    """End this worker, which holds nothing that is wanted, and make a new one."""
 
     worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss:
+    """End this worker, which holds nothing; none takes its place."""
+
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Delete the file of a part, for another attempt at the same was faster."""
+
+    part: PartResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,5 +293,7 @@ Action = (
     | Replace
     | Bisect
     | Recycle
+    | Dismiss
+    | Discard
     | Stop
 )

@@ -23,9 +23,10 @@ from embedlib.run.local import LocalDriver
 from embedlib.run.planning import check_manifests, ready_jobs, run_plan
 from embedlib.run.run_folder import CONFIG_FILE, config_text, write_record
 from embedlib.run.scheduler import Scheduler
-from embedlib.tables.catalog import adopt, pending_shards
+from embedlib.tables.catalog import adopt
 from embedlib.tables.layout import output_root
 from embedlib.tables.manifest import ensure_manifest
+from embedlib.tables.pending import pending_shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,7 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
     )
     for job in jobs.values():
         ensure_manifest(out, job.manifest)
-    pending = {table: pending_shards(out, table, catalogue) for table in jobs}
+    pending = {table: pending_shards(out, table, catalogue.tracks) for table in jobs}
     plan = run_plan(config, out=out, jobs=ready, pending=pending)
     write_record(out, plan.run_id, name=CONFIG_FILE, text=config_text(config))
     forecast = known_estimate(plan, config)
@@ -225,9 +226,9 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
         models=tuple(jobs),
         untrained=tuple(name for name, job in jobs.items() if job.manifest.untrained),
         n_tracks=len(catalogue.tracks),
-        n_new=catalogue.n_new,
-        n_changed=len(catalogue.changed),
-        n_vanished=len(catalogue.vanished),
+        n_new=catalogue.changes.n_new,
+        n_changed=catalogue.changes.n_changed,
+        n_vanished=catalogue.changes.n_vanished,
         n_rows=tally.statuses.total(),
         n_patches=tally.n_patches,
         statuses=dict(sorted(tally.statuses.items())),

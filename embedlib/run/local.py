@@ -10,7 +10,7 @@ from collections.abc import Generator
 from embedlib.errors import EmbedlibError
 from embedlib.records import DecodeStats, FeatureChunk
 from embedlib.run.decoding import decode_shard
-from embedlib.run.driver import TICK_S, Interruption, Observer, RunPlan, commit, stopped
+from embedlib.run.driver import TICK_S, Commits, Interruption, Observer, RunPlan, stopped
 from embedlib.run.events import (
     Action,
     AttemptFailed,
@@ -38,7 +38,7 @@ from embedlib.run.events import (
 )
 from embedlib.run.poison import bisect_shard
 from embedlib.run.proof import BLIND, is_doubtful_part, second_look, unseen_shard
-from embedlib.run.unfinished import begin_decoding, end_decoding, left_behind
+from embedlib.run.unfinished import DecodingMark, left_behind
 from embedlib.run.worker import ModelWorker
 
 _LOG = logging.getLogger("embedlib")
@@ -59,10 +59,12 @@ class LocalDriver:
         self._plan = plan
         self._observe = observe
         self._scheduler = plan.scheduler()
+        self._commits = Commits(plan.out)
         self._streams: dict[str, Generator[FeatureChunk, None, DecodeStats]] = {}
         self._chunks: dict[tuple[str, int], FeatureChunk] = {}
         self._n_chunks: dict[str, int] = {}
         self._workers = {name: self._load(name) for name in plan.jobs}
+        self._mark = DecodingMark(plan.out, plan.run_id)
 
     def _search_left_behind(self, actions: deque[Action]) -> None:
         """Search the shards over which earlier runs died: this one would die of them as well."""
@@ -92,6 +94,12 @@ class LocalDriver:
         RunError
             If infrastructure failed beyond its limit.
         """
+        try:
+            self._run(interruption)
+        finally:
+            self._mark.end()
+
+    def _run(self, interruption: Interruption) -> None:
         actions: deque[Action] = deque()
         self._search_left_behind(actions)
         self._feed(DecoderAdded("local"), actions)
@@ -114,7 +122,7 @@ class LocalDriver:
         """Save what is written when draining has taken too long."""
         for action in self._scheduler.on(Tick()):
             if isinstance(action, Commit):
-                commit(self._plan.out, action)
+                self._commits.carry_out(action)
 
     def _feed(self, event: Event, actions: deque[Action]) -> None:
         actions.extend(self._scheduler.on(event))
@@ -134,7 +142,7 @@ class LocalDriver:
             case Write():
                 self._feed(self._write(action), actions)
             case Commit():
-                self._feed(commit(self._plan.out, action), actions)
+                self._feed(self._commits.carry_out(action), actions)
             case Cancel(attempt_id):
                 self._end_decode(attempt_id)
             case Forget(attempt_id, slot_id):
@@ -146,14 +154,14 @@ class LocalDriver:
                 self._feed(SlotAdded(worker_id, worker_id), actions)
 
     def _start_decode(self, action: Decode) -> None:
-        begin_decoding(self._plan.out, self._plan.run_id, shard_id=action.shard_id)
+        self._mark.begin(action.shard_id)
         job = self._plan.decode_job(action.models, skip=action.skip)
         self._streams[action.attempt_id] = decode_shard(self._plan.shards[action.shard_id], job)
         self._n_chunks[action.attempt_id] = 0
 
     def _end_decode(self, attempt_id: str) -> None:
         if self._streams.pop(attempt_id, None):
-            end_decoding(self._plan.out, self._plan.run_id)
+            self._mark.end()
 
     def _write(self, action: Write) -> Event:
         shard, name = self._plan.shards[action.shard_id], self._plan.file_attempt(action.attempt_id)
@@ -168,6 +176,7 @@ class LocalDriver:
         return Written(action.attempt_id, part)
 
     def _pull(self, attempt_id: str) -> Event:
+        self._mark.renew()
         try:
             chunk = next(self._streams[attempt_id])
         except StopIteration as end:

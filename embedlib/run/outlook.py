@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from embedlib.catalog.listing import list_sources
-from embedlib.catalog.shards import estimate_audio_s
 from embedlib.config import ExtractConfig
 from embedlib.features.front_end import front_end
 from embedlib.features.patches import n_patches_of_samples
-from embedlib.records import Shard
 from embedlib.run.driver import RunPlan
 from embedlib.run.job import ModelJob
 from embedlib.run.planning import check_manifests, ready_jobs, run_plan
-from embedlib.tables.catalog import pending_shards, preview
+from embedlib.tables.catalog import preview
 from embedlib.tables.layout import output_root
+from embedlib.tables.pending import PendingShards, pending_shards
 from embedlib.tables.vectors import vector_columns
 
 PACKED: Final = 0.81
@@ -123,30 +122,30 @@ def look_ahead(config: ExtractConfig) -> tuple[Outlook, RunPlan]:
         sources=config.sources,
         shard_hours=config.shard_hours,
     )
-    pending = {table: pending_shards(out, table, catalogue) for table in jobs.models}
+    pending = {table: pending_shards(out, table, catalogue.tracks) for table in jobs.models}
     plan = run_plan(config, out=out, jobs=jobs, pending=pending)
     outlook = Outlook(
         out=str(out),
         n_tracks=len(catalogue.tracks),
-        n_new=catalogue.n_new,
-        n_changed=len(catalogue.changed),
-        n_vanished=len(catalogue.vanished),
+        n_new=catalogue.changes.n_new,
+        n_changed=catalogue.changes.n_changed,
+        n_vanished=catalogue.changes.n_vanished,
         n_shards=len(plan.shards),
-        n_pending=sum(len(shard.tracks) for shard in plan.shards.values()),
-        audio_s=math.fsum(shard.audio_s for shard in plan.shards.values()),
+        n_pending=sum(size.n_tracks for size in plan.sizes.values()),
+        audio_s=math.fsum(size.audio_s for size in plan.sizes.values()),
         models=tuple(model_outlook(job, pending[table]) for table, job in jobs.models.items()),
     )
     return outlook, plan
 
 
-def model_outlook(job: ModelJob, shards: Iterable[Shard]) -> ModelOutlook:
+def model_outlook(job: ModelJob, pending: PendingShards) -> ModelOutlook:
     """Say what some shards mean for a model, if every file decodes.
 
     Parameters
     ----------
     job : ModelJob
         Which model, and how.
-    shards : iterable of Shard
+    pending : PendingShards
         Those without rows.
 
     Returns
@@ -154,22 +153,21 @@ def model_outlook(job: ModelJob, shards: Iterable[Shard]) -> ModelOutlook:
     outlook : ModelOutlook
         Counts are exact where the estimated seconds of the tracks are.
     """
-    left = list(shards)
-    n_rows = sum(len(shard.tracks) for shard in left)
-    n_patches = sum(_n_patches(job, shard) for shard in left)
+    n_rows = sum(size.n_tracks for size in pending.sizes.values())
+    n_patches = _n_patches(job, pending.lengths_s())
     return ModelOutlook(
         model=job.name,
-        n_shards=len(left),
+        n_shards=len(pending),
         n_rows=n_rows,
-        audio_s=math.fsum(shard.audio_s for shard in left),
+        audio_s=math.fsum(size.audio_s for size in pending.sizes.values()),
         n_patches=n_patches,
-        n_bytes=len(left) * PART_BYTES + _n_bytes(job, n_rows=n_rows, n_patches=n_patches),
+        n_bytes=len(pending) * PART_BYTES + _n_bytes(job, n_rows=n_rows, n_patches=n_patches),
     )
 
 
-def _n_patches(job: ModelJob, shard: Shard) -> int:
+def _n_patches(job: ModelJob, lengths_s: Iterable[float]) -> int:
     front = front_end(job.front_end)
-    lengths = (round(estimate_audio_s(track) * front.sr_hz) for track in shard.tracks)
+    lengths = (round(length_s * front.sr_hz) for length_s in lengths_s)
     return sum(n_patches_of_samples(n, rule=job.rule, front_end=front) for n in lengths)
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from embedlib.catalog.shards import ShardSize
 from embedlib.catalog.stores import Place
 from embedlib.config import ExtractConfig
 from embedlib.records import Shard
 from embedlib.run.driver import RunPlan
 from embedlib.run.job import DecodeJob, ModelJob
+from embedlib.run.pools import PoolLimits
 from embedlib.run.prepare import decode_job, model_job
 from embedlib.run.resolve import prepare_models
 from embedlib.run.run_folder import new_run_id
 from embedlib.tables.layout import model_folder
 from embedlib.tables.manifest import check_manifest
+from embedlib.tables.pending import PendingShards
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def run_plan(
     *,
     out: Place,
     jobs: ReadyJobs,
-    pending: Mapping[str, Iterable[Shard]],
+    pending: Mapping[str, PendingShards],
 ) -> RunPlan:
     """Say what is left to do.
 
@@ -108,7 +111,7 @@ def run_plan(
         The output folder.
     jobs : ReadyJobs
         How that is done.
-    pending : mapping of str to iterable of Shard
+    pending : mapping of str to PendingShards
         What each model has still to do; a shard has the same tracks for all.
 
     Returns
@@ -116,35 +119,58 @@ def run_plan(
     plan : RunPlan
         The shards that are pending for at least one model, and the models that have such shards.
     """
-    shards: dict[str, Shard] = {}
+    source: dict[str, PendingShards] = {}
     models: dict[str, tuple[str, ...]] = {}
     for name, of_model in pending.items():
-        for shard in of_model:
-            shards[shard.shard_id] = shard
-            models[shard.shard_id] = (*models.get(shard.shard_id, ()), name)
-    unfinished = {name for names in models.values() for name in names}
+        for shard_id in of_model:
+            source[shard_id] = of_model
+            models[shard_id] = (*models.get(shard_id, ()), name)
     run_id = new_run_id()
+    sizes = {shard_id: of_model.sizes[shard_id] for shard_id, of_model in source.items()}
+    order = _in_order(sizes, run_id=run_id)
     return RunPlan(
         out=out,
         run_id=run_id,
-        shards={shard.shard_id: shard for shard in _in_order(shards.values(), run_id=run_id)},
+        shards=_Shards({shard_id: source[shard_id] for shard_id in order}),
+        sizes={shard_id: sizes[shard_id] for shard_id in order},
         models=models,
-        jobs={name: job for name, job in jobs.models.items() if name in unfinished},
+        jobs={name: job for name, job in jobs.models.items() if pending.get(name)},
         graphs=jobs.graphs,
         decode=jobs.decode,
         budget_bytes=config.budget_mb << 20,
         accept_missing=config.accept_missing,
         worker_memory_bytes=config.worker_memory_mb << 20,
+        pool=PoolLimits(config.pool_min, config.pool_max),
+        grow_to=config.grow_to,
     )
 
 
-def _in_order(shards: Iterable[Shard], *, run_id: str) -> list[Shard]:
+class _Shards(Mapping[str, Shard]):
+    """Shards by id, each read from where it is pending when it is asked for."""
+
+    def __init__(self, source: Mapping[str, PendingShards]) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._source)
+
+    def __contains__(self, shard_id: object) -> bool:
+        return shard_id in self._source
+
+    def __getitem__(self, shard_id: str) -> Shard:
+        return self._source[shard_id][shard_id]
+
+
+def _in_order(sizes: Mapping[str, ShardSize], *, run_id: str) -> list[str]:
     """Put shards into the order in which they should start.
 
     The long ones first, in classes of twofold length, so that the last to end is a short one;
     within a class by chance, so that two runs on one output seldom work on the same shard.
     """
     chance = random.Random(run_id)
-    shuffled = sorted(shards, key=lambda shard: shard.shard_id)
+    shuffled = sorted(sizes)
     chance.shuffle(shuffled)
-    return sorted(shuffled, key=lambda shard: -math.frexp(shard.audio_s)[1])
+    return sorted(shuffled, key=lambda shard_id: -math.frexp(sizes[shard_id].audio_s)[1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,7 +19,7 @@ from ray import exceptions as rx
 from embedlib.errors import EmbedlibError
 from embedlib.run.actors import DecodeActor, ModelActor
 from embedlib.run.background import Background
-from embedlib.run.driver import TICK_S, Interruption, Observer, RunPlan, commit, stopped
+from embedlib.run.driver import TICK_S, Commits, Interruption, Observer, RunPlan, discard, stopped
 from embedlib.run.events import (
     Action,
     AttemptFailed,
@@ -26,6 +27,8 @@ from embedlib.run.events import (
     Cancel,
     Commit,
     Decode,
+    Discard,
+    Dismiss,
     Drain,
     Embed,
     Embedded,
@@ -45,6 +48,7 @@ from embedlib.run.nodes import Membership
 from embedlib.run.proof import BLIND, is_doubtful_part, unseen_shard
 from embedlib.run.ray_errors import INFRASTRUCTURE, cause, line
 from embedlib.run.ray_nodes import Nodes
+from embedlib.run.ray_pools import Pools
 from embedlib.run.ray_search import search
 from embedlib.run.ray_stalls import StallWatch
 from embedlib.run.ray_streams import Streams
@@ -70,6 +74,7 @@ class RayDriver:
         self._plan = plan
         self._observe = observe
         self._scheduler = plan.scheduler()
+        self._commits = Commits(plan.out)
         self._background = Background()
         self._members = Membership()
         self._workers = Workers(
@@ -79,11 +84,19 @@ class RayDriver:
             model_class=ModelActor,
             decode_class=DecodeActor,
         )
+        self._pools = Pools(
+            plan,
+            background=self._background,
+            members=self._members,
+            workers=self._workers,
+            to_embed=self._scheduler.to_embed,
+        )
         self._nodes = Nodes(
             plan,
             background=self._background,
             members=self._members,
             workers=self._workers,
+            pools=self._pools,
             is_ours=is_ours,
         )
         self._stalls = StallWatch(plan, background=self._background, workers=self._workers)
@@ -104,10 +117,14 @@ class RayDriver:
         EmbedlibError
             What a worker raised about the model or the output.
         """
-        _run_to_end(self._drive(interruption))
+        try:
+            _run_to_end(self._drive(interruption))
+        finally:
+            self._pools.withdraw()
 
     async def _drive(self, interruption: Interruption) -> None:
         self._background.start(self._nodes.watch())
+        self._background.start(self._pools.watch())
         self._background.start(self._tick())
         is_draining = False
         while not self._scheduler.is_done and not interruption.is_overdue:
@@ -125,15 +142,18 @@ class RayDriver:
                 await self._commit(action)
 
     def _feed(self, event: Event) -> None:
-        for action in self._scheduler.on(event):
+        actions = self._scheduler.on(event)
+        for action in actions:
             self._perform(action)
         self._stalls.saw(event, self._scheduler)
-        self._observe(event, self._scheduler)
+        if not any(isinstance(action, Discard) for action in actions):  # its rows are no rows
+            self._observe(event, self._scheduler)
 
     async def _tick(self) -> None:
+        started_s = time.monotonic()
         while True:
             await asyncio.sleep(TICK_S)
-            self._background.report(Tick())
+            self._background.report(Tick(time.monotonic() - started_s))
 
     # Actions
 
@@ -159,8 +179,12 @@ class RayDriver:
                 self._workers[slot_id].forget.remote(attempt_id)
             case Replace(worker_id) | Recycle(worker_id):
                 self._workers.replace(worker_id)
+            case Dismiss(worker_id):
+                self._workers.end(worker_id)
             case Bisect(shard_id):
                 self._background.start(self._bisect(shard_id))
+            case Discard(part):
+                self._background.start(asyncio.to_thread(discard, self._plan.out, part))
             case Stop(reason):
                 raise stopped(reason)
 
@@ -281,7 +305,7 @@ class RayDriver:
         self._background.report(event)
 
     async def _commit(self, action: Commit) -> None:
-        self._background.report(await asyncio.to_thread(commit, self._plan.out, action))
+        self._background.report(await asyncio.to_thread(self._commits.carry_out, action))
 
     def _cancel(self, attempt_id: str) -> None:
         is_there = self._streams.decoder(attempt_id) in self._workers

@@ -25,8 +25,9 @@ from embedlib.run.driver import RunPlan
 from embedlib.run.nodes import NODE_WAIT_S, Membership
 from embedlib.run.proof import Proof, Witness, make_proof, shard_proof, unseen
 from embedlib.run.ray_errors import INFRASTRUCTURE, LOOK, cause, line
+from embedlib.run.ray_pools import Pools
 from embedlib.run.ray_workers import Workers, actor_class
-from embedlib.run.slots import Node, plan_decoders, plan_slots, require_device
+from embedlib.run.slots import Node, require_device
 
 _LOG = logging.getLogger("embedlib")
 _Answer = TypeVar("_Answer")
@@ -50,7 +51,9 @@ class Nodes:
     members : Membership
         The record of them.
     workers : Workers
-        What is started on them.
+        What runs on them.
+    pools : Pools
+        Starts it.
     is_ours : bool
         Whether the cluster was started on this machine for this run.
     """
@@ -62,12 +65,14 @@ class Nodes:
         background: Background,
         members: Membership,
         workers: Workers,
+        pools: Pools,
         is_ours: bool,
     ) -> None:
         self._plan = plan
         self._background = background
         self._members = members
         self._workers = workers
+        self._pools = pools
         self._is_ours = is_ours
         self._device = next(iter(plan.jobs.values())).device
         self._measuring = asyncio.Lock()
@@ -181,20 +186,7 @@ class Nodes:
     def _staff(self, node: Node, costs: Mapping[str, float], level: int) -> None:
         if not self._members.is_usable(node.node_id):  # it left, or was refused, meanwhile
             return
-        slots = (
-            plan_slots([node], core_s=costs, device=self._device)
-            if node.offers(self._device)
-            else ()
-        )
-        on_cores = costs if self._device == "cpu" else {}
-        decoders = () if self._plan.is_one_model else plan_decoders([node], core_s=on_cores)
-        for slot in slots:
-            self._workers.start(slot)
-        for node_id in decoders:
-            self._workers.start(node_id)
-        if slots:
-            self._members.carry(node.node_id)
-        staff = f"{len(slots)} model and {len(decoders)} decode workers"
+        staff = self._pools.staff(node, costs)
         self._staff_of[node.node_id] = staff
         _LOG.log(level, "node=%s joined the run, with %s", node, staff)
 

@@ -13,11 +13,12 @@ from embedlib.records import Shard
 from embedlib.run.background import Background
 from embedlib.run.driver import RunPlan
 from embedlib.run.events import Event, Tick
+from embedlib.run.flow import UnderWay
 from embedlib.run.proof import open_files
 from embedlib.run.ray_errors import INFRASTRUCTURE
 from embedlib.run.ray_nodes import ask
 from embedlib.run.ray_workers import Workers
-from embedlib.run.scheduler import Scheduler, UnderWay
+from embedlib.run.scheduler import Scheduler
 from embedlib.run.watchdog import STALL_S, Watchdog
 
 _LOG = logging.getLogger("embedlib")
@@ -66,7 +67,7 @@ class StallWatch:
     def _patience_s(self, attempt: UnderWay) -> float:
         """Give a worker that takes a shard the whole way, unheard, as long as the audio lasts."""
         is_silent = attempt.stage == "extract"
-        return STALL_S + self._plan.shards[attempt.shard_id].audio_s * is_silent
+        return STALL_S + self._plan.sizes[attempt.shard_id].audio_s * is_silent
 
     async def _say(self, attempt: UnderWay, patience_s: float) -> None:
         shard = self._plan.shards[attempt.shard_id]

@@ -94,6 +94,37 @@ class Workers:
     def __getitem__(self, worker_id: str) -> Any:
         return self._workers[worker_id].actor
 
+    @property
+    def are_ready(self) -> bool:
+        """Whether none is starting, or about to be made anew."""
+        return not self._lost and all(worker.pid for worker in self._workers.values())
+
+    def slots(self) -> dict[str, Slot]:
+        """Give the place of each model worker.
+
+        Returns
+        -------
+        slots : dict of str to Slot
+            By worker, those that are starting included.
+        """
+        places = {worker_id: worker.place for worker_id, worker in self._workers.items()}
+        return {name: place for name, place in places.items() if isinstance(place, Slot)}
+
+    def n_decoders(self, node_id: str) -> int:
+        """Count the decode workers of a node.
+
+        Parameters
+        ----------
+        node_id : str
+            The node.
+
+        Returns
+        -------
+        n_decoders : int
+            Those that are starting included.
+        """
+        return sum(worker.place == node_id for worker in self._workers.values())
+
     def where(self, worker_id: str) -> tuple[str, int]:
         """Say where a worker runs.
 
@@ -194,10 +225,11 @@ class Workers:
         place = worker.place
         if not isinstance(place, Slot):
             await worker.actor.load.remote()
-            return DecoderAdded(worker_id)
+            return DecoderAdded(worker_id, worker.node_id)
         is_pinned = await worker.actor.load.remote(self.graph(place.model, place.node_id))
         self._say_unpinned(is_pinned)
-        return SlotAdded(worker_id, place.model, is_decoder=self._plan.is_one_model)
+        is_decoder = self._plan.is_one_model
+        return SlotAdded(worker_id, place.model, is_decoder, worker.node_id)
 
     async def _restart(self, worker_id: str, exc: BaseException) -> None:
         """Make a worker anew that died before it was ready, unless its node is the reason."""
@@ -257,6 +289,18 @@ class Workers:
         if worker is not None and self._members.is_usable(worker.node_id):
             ray.kill(worker.actor)
             self.start(worker.place)
+
+    def end(self, worker_id: str) -> None:
+        """End a worker, and start none in its place.
+
+        Parameters
+        ----------
+        worker_id : str
+            One that holds nothing; one that is gone is left out.
+        """
+        worker = self._workers.pop(worker_id, None)
+        if worker is not None:
+            ray.kill(worker.actor)
 
     def drop_node(self, node_id: str, reason: str) -> None:
         """Report all workers of a node as lost; none of them is made anew.

@@ -14,12 +14,11 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from embedlib.catalog.shards import group_shards
 from embedlib.catalog.stores import Place
 from embedlib.config import ExtractConfig, extract_config
 from embedlib.errors import ConfigError, OutputError
 from embedlib.models.spec import UNTRAINED_PREFIX
-from embedlib.records import KEPT, Shard, Status
+from embedlib.records import KEPT, Status
 from embedlib.run.driver import RunPlan
 from embedlib.run.extract import RunWatcher, drive
 from embedlib.run.instances import instances
@@ -32,9 +31,11 @@ from embedlib.run.run_folder import (
     write_record,
 )
 from embedlib.run.staging import Staging, new_staging, put_leftovers_in_place
-from embedlib.tables.catalog import read_plan
+from embedlib.tables.catalog import read_tracks
 from embedlib.tables.layout import RUNS_FOLDER, OutLike, existing_root, model_folder
 from embedlib.tables.manifest import ensure_manifest
+from embedlib.tables.pending import PendingShards
+from embedlib.tables.planned import PlannedTracks
 from embedlib.tables.reader import open_output
 from embedlib.tables.replace import Replaced
 
@@ -251,12 +252,16 @@ def _plan(
         ensure_manifest(staging.rows, job.manifest)
     # A shard is decoded once for all models; rows that a model has already are not replaced.
     all_wanted = {track_id for table in models for track_id in wanted[table]}
-    shards = group_shards(track for track in read_plan(root) if track.track_id in all_wanted)
-    pending = {table: [each for each in shards if _holds(each, wanted[table])] for table in models}
+    tracks = PlannedTracks()
+    tracks.add(track for track in read_tracks(root) if track.track_id in all_wanted)
+    pending = {table: _holding(tracks, wanted[table]) for table in models}
     return run_plan(
         group.config, out=staging.rows, jobs=replace(group.jobs, models=models), pending=pending
     )
 
 
-def _holds(shard: Shard, track_ids: Collection[str]) -> bool:
-    return any(track.track_id in track_ids for track in shard.tracks)
+def _holding(tracks: PlannedTracks, track_ids: Collection[str]) -> PendingShards:
+    """Select the shards that some tracks are in."""
+    shard_ids = {track.shard_id for track in tracks if track.track_id in track_ids}
+    sizes = {shard_id: tracks.sizes[shard_id] for shard_id in shard_ids}
+    return PendingShards(tracks, sizes=sizes)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import yaml
@@ -25,9 +25,9 @@ def new_run_id() -> str:
     Returns
     -------
     run_id : str
-        The time in UTC, and some digits of chance.
+        The time in UTC to the microsecond, and some digits of chance.
     """
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{secrets.token_hex(3)}"
 
 
 def run_folder(out: Place, run_id: str) -> Place:

@@ -84,6 +84,8 @@ class Scenario:
         Seconds from the start of a worker until its model is loaded.
     straggler_share, straggler_factor : float
         Part of the attempts that take longer, and how many times as long.
+    has_twins : bool
+        Whether what takes too long is begun once more elsewhere, as in a real run.
     poison_share : float
         Part of the tracks that kill their decoder.
     budget_bytes : int
@@ -108,6 +110,7 @@ class Scenario:
     start_s: float = 5.0
     straggler_share: float = 0.001
     straggler_factor: float = 5.0
+    has_twins: bool = True
     poison_share: float = 0.0
     budget_bytes: int = 4 << 30
     seed: int = 0

@@ -33,6 +33,7 @@ from embedlib.run.events import (
     Event,
     Extract,
     Pull,
+    Recycle,
     Replace,
     SlotAdded,
     Stop,
@@ -114,6 +115,7 @@ class Simulation:
             front_ends={name: model.front_end for name, model in scenario.models.items()},
             budget_bytes=scenario.budget_bytes,
             chunk_bytes=CHUNK_BYTES,
+            audio_s=lambda shard_id: float(shards.audio_s[shards.number(shard_id)]),
         )
         self._agenda = Agenda()
         self._moved_s = 0.0
@@ -182,7 +184,7 @@ class Simulation:
                 f"{self._scheduler.n_pending} pairs are left and nothing happens",
                 fix="this is a bug of the scheduler",
             )
-        self._feed(Tick())
+        self._feed(Tick(self._agenda.now_s if self._scenario.has_twins else 0.0))
         self._agenda.later(TICK_S, self._tick)
 
     def _feed(self, event: Event) -> None:
@@ -208,9 +210,11 @@ class Simulation:
             self._agenda.later(3_600.0 * hours, partial(self._preempt, node_id))
 
     def _start(self, worker: SimulatedWorker) -> None:
-        event: Event = DecoderAdded(worker.worker_id)
+        event: Event = DecoderAdded(worker.worker_id, worker.node_id)
         if worker.model:
-            event = SlotAdded(worker.worker_id, worker.model, is_decoder=self._is_one_model)
+            event = SlotAdded(
+                worker.worker_id, worker.model, self._is_one_model, node_id=worker.node_id
+            )
         self._agenda.later(
             self._scenario.start_s, partial(self._feed, event), owner=worker.worker_id
         )
@@ -241,6 +245,14 @@ class Simulation:
         if crashed and crashed.node_id not in self._away:
             self._start(self._cluster.start(crashed.node_id, crashed.model))
 
+    def _recycle(self, worker_id: str) -> None:
+        """End a worker over whose shard another one was faster, and start one in its place."""
+        worker = self._cluster.workers.get(worker_id)
+        if worker:
+            self._count_lost(worker)
+            self._begin(self._cluster.end(worker_id, now_s=self._agenda.now_s))
+            self._start(self._cluster.start(worker.node_id, worker.model))
+
     # Actions
 
     def _perform(self, action: Action) -> None:
@@ -261,6 +273,8 @@ class Simulation:
                 self._streams.pop(attempt_id, None)
             case Replace(worker_id):
                 self._replace(worker_id)
+            case Recycle(worker_id):
+                self._recycle(worker_id)
             case Bisect(shard_id):
                 self._bisect(shard_id)
             case Stop(reason):

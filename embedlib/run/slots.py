@@ -9,6 +9,7 @@ one model has a queue.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -89,7 +90,12 @@ class Slot:
 
 
 def plan_slots(
-    nodes: Sequence[Node], *, core_s: Mapping[str, float], device: str = "cpu"
+    nodes: Sequence[Node],
+    *,
+    core_s: Mapping[str, float],
+    device: str = "cpu",
+    n_least: int = 1,
+    room: Mapping[str, int] | None = None,
 ) -> tuple[Slot, ...]:
     """Share what each node offers among the models in proportion to their costs.
 
@@ -101,11 +107,17 @@ def plan_slots(
         Seconds that each model needs per second of audio; only ratios matter.
     device : {'cpu', 'cuda'}
         What models run on; nodes without a card get no slot on ``cuda``.
+    n_least : int > 0
+        Slots of each model on each node: what it gets there is split, if need be.
+    room : mapping of str to int >= 0, optional
+        Most slots of a model over all nodes, where there is a limit. What it leaves over goes to
+        the other models.
 
     Returns
     -------
     slots : tuple of Slot
-        Each node that has the device serves each model; its shares add up to at most what it has.
+        Each node that has the device serves each model that has room; its shares add up to at most
+        what it has.
 
     Raises
     ------
@@ -124,7 +136,13 @@ def plan_slots(
             fix="name at least one model, and start Ray on at least one node",
         )
     require_device(nodes, device=device)
-    return tuple(slot for node in nodes for slot in _node_slots(node, core_s, device))
+    slots: list[Slot] = []
+    left = Counter(room)
+    for node in nodes:
+        limits = {model: left[model] for model in room or ()}
+        slots += (there := [*_node_slots(node, core_s, device, n_least, limits)])
+        left.subtract(slot.model for slot in there)
+    return tuple(slots)
 
 
 def require_device(nodes: Sequence[Node], *, device: str) -> None:
@@ -182,20 +200,43 @@ def _n_decoders(node: Node, core_s: Mapping[str, float]) -> int:
     return min(node.n_cores, max(1, n_busy, *n_slots))
 
 
-def _node_slots(node: Node, core_s: Mapping[str, float], device: str) -> Iterator[Slot]:
+def _node_slots(
+    node: Node, core_s: Mapping[str, float], device: str, n_least: int, room: Mapping[str, int]
+) -> Iterator[Slot]:
     if node.n_cores < 1:
         raise ConfigError(f"node {node.node_id} has n_cores={node.n_cores}", fix="give it one")
     n_units = node.n_cores if device == "cpu" else node.n_gpus
-    total = sum(core_s.values())
-    for model, cost in core_s.items():
-        for number, share in enumerate(_shares(n_units * cost / total)):
+    for model, units in _divide(n_units, core_s, room).items():
+        n_wanted = min(n_least, room.get(model, n_least))
+        for number, share in enumerate(_shares(units, n_wanted)):
             slot_id = f"{node.node_id}/{model}/{number}"
             yield Slot(slot_id, node.node_id, model, share, device)
 
 
-def _shares(units: float) -> list[float]:
+def _divide(n_units: int, core_s: Mapping[str, float], room: Mapping[str, int]) -> dict[str, float]:
+    """Give each model its part, but no more than its room; the others get what that leaves."""
+    full: dict[str, float] = {}
+    while True:
+        total = sum(cost for model, cost in core_s.items() if model not in full)
+        rest = n_units - sum(full.values())
+        units = {
+            model: full[model] if model in full else rest * cost / total
+            for model, cost in core_s.items()
+        }
+        too_many = {
+            model: float(n_slots)
+            for model, n_slots in room.items()
+            if model in units and len(_shares(units[model])) > n_slots
+        }
+        if not too_many:
+            return units
+        full |= too_many
+
+
+def _shares(units: float, n_least: int = 1) -> list[float]:
     """Split what a model gets of a node into whole slots and a rest."""
     n_whole = math.floor(units + 1e-9)
     rest = units - n_whole
     is_slot = rest > NEGLIGIBLE or (n_whole == 0 and units > 0)
-    return [1.0] * n_whole + [rest] * is_slot
+    shares = [1.0] * n_whole + [rest] * is_slot
+    return shares if len(shares) >= n_least or not shares else [units / n_least] * n_least

@@ -6,25 +6,27 @@ a plan, and what a model has still to do is the plan without the rows that its o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from itertools import islice, repeat
 from typing import Final
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from embedlib.catalog.shards import assign_shards, group_shards
 from embedlib.catalog.stores import Place
 from embedlib.catalog.uris import one_line, stored
 from embedlib.errors import OutputError, RunError
-from embedlib.records import Shard, Track
+from embedlib.records import Track
 from embedlib.tables.delta import table_place
 from embedlib.tables.durable import refusals
-from embedlib.tables.layout import CATALOG_FOLDER, OutLike, model_folder, output_root
+from embedlib.tables.layout import CATALOG_FOLDER, OutLike, output_root
+from embedlib.tables.listed import Changes, Listing
 from embedlib.tables.parquet import parquet_file
-from embedlib.tables.snapshot import NO_TABLE, read_snapshot, snapshot_of
+from embedlib.tables.planned import PlannedTracks
+from embedlib.tables.snapshot import NO_TABLE, Snapshot, read_snapshot, snapshot_of
 from embedlib.tables.sources import check_sources, claim_sources
 
 TRANSACTION_ID: Final = "catalog"
@@ -47,27 +49,26 @@ CATALOG_SCHEMA: Final = pa.schema(
 """Columns of every catalogue; those that are carried along follow, as text or null."""
 
 
+_FIELDS: Final = tuple(field.name for field in fields(Track) if field.name != "carried")
+
+BATCH_TRACKS: Final = 8_192
+"""Tracks that are written at a time, a few MB."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be embedded, and how it differs from what was known before.
 
     Attributes
     ----------
-    tracks : tuple of Track
-        All of the table, with `shard_id`, in the order of their ids.
-    n_new, n_known : int
-        Listed tracks that this listing added, and those that the table had.
-    changed : tuple of str
-        Ids of listed tracks of another version than the table has; it keeps the old one.
-    vanished : tuple of str
-        Ids of tracks that the table has and the listing has not; they stay planned.
+    tracks : PlannedTracks
+        All of the table, with `shard_id`; they are kept in a temporary database.
+    changes : Changes
+        What is new, changed or gone.
     """
 
-    tracks: tuple[Track, ...]
-    n_new: int
-    n_known: int
-    changed: tuple[str, ...]
-    vanished: tuple[str, ...]
+    tracks: PlannedTracks
+    changes: Changes
 
 
 def adopt(
@@ -87,7 +88,7 @@ def adopt(
     out : str or path-like
         Output folder; made if it does not exist.
     listed : iterable of Track
-        What the sources hold now, with distinct ids.
+        What the sources hold now, in any order; a stream will do.
     sources : sequence of str
         Where that was listed from; an output belongs to one set of sources.
     shard_hours : float, optional
@@ -101,20 +102,21 @@ def adopt(
     Raises
     ------
     ConfigError
-        If the output belongs to other sources, or `out` cannot be an output.
+        If the output belongs to other sources, `out` cannot be an output, or two tracks have one
+        id.
     OutputError
         If the output cannot be written or its catalogue is damaged.
     RunError
-        If the table refuses every commit.
+        If the table refuses every commit, or the temporary folder is full.
     """
     folder = output_root(out) / CATALOG_FOLDER
     with refusals(folder):
         check_sources(folder, sources)
-    tracks = list(listed)
+    listing = Listing(listed)
     with refusals(folder):
         claim_sources(folder, sources)
         for _ in range(MAX_ATTEMPTS):
-            plan = _try_to_adopt(folder, tracks, shard_hours)
+            plan = _try_to_adopt(folder, listing, shard_hours)
             if plan is not None:
                 return plan
     raise RunError(
@@ -137,7 +139,7 @@ def preview(
     out : str or path-like
         Output folder, which need not exist.
     listed : iterable of Track
-        What the sources hold now, with distinct ids.
+        What the sources hold now, in any order; a stream will do.
     sources : sequence of str
         Where that was listed from.
     shard_hours : float, optional
@@ -151,21 +153,23 @@ def preview(
     Raises
     ------
     ConfigError
-        If the output belongs to other sources, or `out` cannot be an output.
+        If the output belongs to other sources, `out` cannot be an output, or two tracks have one
+        id.
     OutputError
         If the catalogue of the output is damaged.
     """
     folder = output_root(out) / CATALOG_FOLDER
     check_sources(folder, sources)
-    is_there = read_snapshot(folder).version != NO_TABLE
-    known = {track.track_id: track for track in read_plan(out)} if is_there else {}
-    tracks = list(listed)
-    new = [track for track in tracks if track.track_id not in known]
-    return _plan(tracks, known, assign_shards(new, shard_hours=shard_hours))
+    snapshot = read_snapshot(folder)
+    listing = Listing(listed)
+    changes = listing.hold_against(_tracks(snapshot))
+    for _ in listing.new_shards(shard_hours=shard_hours):
+        pass
+    return Plan(listing.planned, changes)
 
 
 def read_plan(out: OutLike) -> tuple[Track, ...]:
-    """Read all planned tracks of an output.
+    """Read all planned tracks of an output into memory.
 
     Parameters
     ----------
@@ -182,71 +186,45 @@ def read_plan(out: OutLike) -> tuple[Track, ...]:
     OutputError
         If there is no catalogue, or it is damaged.
     """
-    folder = output_root(out) / CATALOG_FOLDER
-    if read_snapshot(folder).version == NO_TABLE:
-        raise OutputError(f"{folder} holds no catalogue", fix="give the folder that a run wrote")
-    return _read_tracks(_open(folder), folder)
+    return tuple(sorted(read_tracks(out), key=lambda track: track.track_id))
 
 
-def pending_shards(out: OutLike, model: str, plan: Plan) -> list[Shard]:
-    """Tell what a model has still to do.
+def read_tracks(out: OutLike) -> Iterator[Track]:
+    """Read all planned tracks of an output as a stream.
 
     Parameters
     ----------
     out : str or path-like
         Output folder.
-    model : str
-        Name of the model table, which need not exist yet.
-    plan : Plan
-        What is to be embedded.
 
-    Returns
-    -------
-    shards : list of Shard
-        The planned tracks without a row of their id and version, whatever its status, by shard.
+    Yields
+    ------
+    track : Track
+        With `shard_id`; in the order of ids where they were adopted at once.
 
     Raises
     ------
     OutputError
-        If the model table is damaged.
+        If there is no catalogue, or it is damaged.
     """
-    done: set[tuple[str, str]] = set()
-    for batch in read_snapshot(model_folder(out, model)).batches(["track_id", "version"]):
-        track_ids, versions = (batch[name].to_pylist() for name in ("track_id", "version"))
-        done.update(zip(track_ids, versions, strict=True))
-    return group_shards(t for t in plan.tracks if (t.track_id, t.version) not in done)
+    folder = output_root(out) / CATALOG_FOLDER
+    snapshot = read_snapshot(folder)
+    if snapshot.version == NO_TABLE:
+        raise OutputError(f"{folder} holds no catalogue", fix="give the folder that a run wrote")
+    yield from _tracks(snapshot)
 
 
-def _try_to_adopt(folder: Place, listed: Sequence[Track], shard_hours: float | None) -> Plan | None:
+def _try_to_adopt(folder: Place, listing: Listing, shard_hours: float | None) -> Plan | None:
     """Compare with the newest table and append what is new; None if somebody else was faster."""
     table = _open(folder)
-    known = {track.track_id: track for track in _read_tracks(table, folder)}
-    new = [track for track in listed if track.track_id not in known]
-    assigned = assign_shards(new, shard_hours=shard_hours)
-    if assigned and not _append(table, assigned):
+    changes = listing.hold_against(_tracks(snapshot_of(table, folder)))
+    shards = listing.new_shards(shard_hours=shard_hours)
+    if changes.n_new and not _append(table, _to_arrow(shards, carried=listing.carried)):
         return None
-    return _plan(listed, known, assigned)
+    return Plan(listing.planned, changes)
 
 
-def _plan(listed: Sequence[Track], known: Mapping[str, Track], new: Sequence[Track]) -> Plan:
-    version_of = {track.track_id: track.version for track in listed}
-    uri_of = {track.track_id: track.uri for track in listed}
-    openable = (_openable(track, uri_of.get(track.track_id, "")) for track in known.values())
-    return Plan(
-        tracks=tuple(sorted((*openable, *new), key=lambda track: track.track_id)),
-        n_new=len(new),
-        n_known=len(version_of) - len(new),
-        changed=tuple(i for i, t in known.items() if version_of.get(i, t.version) != t.version),
-        vanished=tuple(i for i in known if i not in version_of),
-    )
-
-
-def _openable(track: Track, listed_uri: str) -> Track:
-    """Give back to a known track the signature of its URL, which the table does not keep."""
-    return replace(track, uri=listed_uri) if stored(listed_uri) == track.uri else track
-
-
-def _append(table: DeltaTable, tracks: Sequence[Track]) -> bool:
+def _append(table: DeltaTable, tracks: pa.RecordBatchReader) -> bool:
     """Commit tracks on top of the version that was read; False if that is not the newest."""
     generation = (table.transaction_version(TRANSACTION_ID) or 0) + 1
     properties = CommitProperties(
@@ -255,7 +233,7 @@ def _append(table: DeltaTable, tracks: Sequence[Track]) -> bool:
     try:
         write_deltalake(
             table,
-            _to_arrow(tracks),
+            tracks,
             mode="append",
             schema_mode="merge",  # the columns carried along may be others than before
             commit_properties=properties,
@@ -286,28 +264,35 @@ def _open(folder: Place) -> DeltaTable:
         ) from exc
 
 
-def _read_tracks(table: DeltaTable, folder: Place) -> tuple[Track, ...]:
+def _tracks(snapshot: Snapshot) -> Iterator[Track]:
     # File by file, because each has the columns that were carried along when it was written.
-    tracks: list[Track] = []
-    for file in snapshot_of(table, folder).files:
+    for file in snapshot.files:
         with parquet_file(file.path) as part:
-            for batch in part.iter_batches():
-                tracks.extend(map(_track, batch.to_pylist()))
-    return tuple(sorted(tracks, key=lambda track: track.track_id))
+            for batch in part.iter_batches(BATCH_TRACKS):
+                yield from _tracks_of(batch)
 
 
-def _track(row: Mapping[str, object]) -> Track:
-    fixed = {name: row[name] for name in CATALOG_SCHEMA.names}
-    carried = ((name, value) for name, value in row.items() if name not in fixed)
-    texts = tuple((name, str(value)) for name, value in carried if value is not None)
-    return Track(**fixed, carried=texts)  # type: ignore[arg-type]
+def _tracks_of(batch: pa.RecordBatch) -> Iterator[Track]:
+    names = [name for name in batch.schema.names if name not in CATALOG_SCHEMA.names]
+    fixed, texts = (
+        zip(*(batch[name].to_pylist() for name in wanted), strict=True)
+        for wanted in (_FIELDS, names)
+    )
+    for values, row in zip(fixed, texts if names else repeat((), batch.num_rows), strict=True):
+        carried = tuple((n, t) for n, t in zip(names, row, strict=True) if t is not None)
+        yield Track(*(*values, carried))
 
 
-def _to_arrow(tracks: Sequence[Track]) -> pa.Table:
-    carried = list(dict.fromkeys(name for track in tracks for name, _ in track.carried))
-    texts = [dict(track.carried) for track in tracks]
-    safe = [replace(track, uri=stored(track.uri)) for track in tracks]
-    columns = [[getattr(track, name) for track in safe] for name in CATALOG_SCHEMA.names]
-    columns += [[text.get(name) for text in texts] for name in carried]
+def _to_arrow(
+    shards: Iterable[tuple[str, list[Track]]], *, carried: Iterable[str]
+) -> pa.RecordBatchReader:
     schema = pa.schema([*CATALOG_SCHEMA, *(pa.field(name, pa.string()) for name in carried)])
-    return pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema)
+    rows = (_row(track, shard_id) for shard_id, tracks in shards for track in tracks)
+    blocks = iter(lambda: list(islice(rows, BATCH_TRACKS)), [])
+    batches = (pa.RecordBatch.from_pylist(block, schema=schema) for block in blocks)
+    return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+def _row(track: Track, shard_id: str) -> dict[str, object]:
+    fixed = {name: getattr(track, name) for name in CATALOG_SCHEMA.names}
+    return dict(track.carried) | fixed | {"uri": stored(track.uri), "shard_id": shard_id}

@@ -64,7 +64,8 @@ def arguments(clips: Path, out: Path, models: tuple[str, ...]) -> tuple[object, 
     return ("extract", clips, "--models", *models, "--out", out, *options)
 
 
-@pytest.fixture(scope="module", params=MODELS)
+# The kill matrix has cells of two models in the default tier.
+@pytest.fixture(scope="module", params=["one", pytest.param("two", marks=pytest.mark.slow)])
 def models(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return MODELS[request.param]
 

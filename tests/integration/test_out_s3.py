@@ -16,6 +16,7 @@ import embedlib
 from embedlib.catalog.stores import StorePath
 from embedlib.errors import ConfigError, RunError
 from embedlib.run.extract import RunSummary
+from embedlib.run.unfinished import MARK_FILE, DecodingMark, left_behind
 from embedlib.tables.status import failures, status
 
 pytest.importorskip("moto.server")
@@ -160,12 +161,13 @@ def test_no_secret_is_in_the_output(out: StorePath) -> None:
 
 def test_ray_workers_write_to_the_store(server: Server, mixed_clips: Path, local_out: Path) -> None:
     line = ("extract", mixed_clips, "--models", MODEL, "--out", "s3://store/ray", "--quiet")
-    with server.start(*line, "--max-failed", 9) as process:
+    with server.start(*line, "--max-failed", 9, "--n-cores", 1) as process:
         _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
     assert_same_rows("s3://store/ray", local_out)
 
 
+@pytest.mark.slow  # the kill matrix has a cell for each victim in such a store
 def test_a_killed_run_goes_on_where_the_log_ends(
     server: Server,
     clips: Path,
@@ -194,6 +196,26 @@ def test_two_drivers_at_once_write_each_row_once(
     assert [driver.returncode for driver in drivers] == [0, 0], answers
     assert_same_rows("s3://store/doubled", local_out)
     assert embedlib.verify("s3://store/doubled").notes == ()
+
+
+def test_a_process_that_dies_while_it_decodes_leaves_its_shard_behind_in_the_store(
+    server: Server,
+) -> None:
+    out = StorePath("s3://store/left")
+    begin = "; ".join(
+        [
+            "import os",
+            "from embedlib.catalog.stores import StorePath",
+            "from embedlib.run.unfinished import DecodingMark",
+            f"DecodingMark(StorePath({str(out)!r}), 'dead').begin('0a')",
+            "os._exit(1)",
+        ]
+    )
+    DecodingMark(out, "alive").begin("0b")
+    subprocess.run([sys.executable, "-c", begin], env=server.environment, check=False)
+    assert left_behind(out) == ("0a",)
+    (out / "runs" / "dead" / MARK_FILE).unlink()
+    assert left_behind(out) == ()
 
 
 def test_a_store_that_is_busy_for_a_while_is_outlasted(server: Server) -> None:

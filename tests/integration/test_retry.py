@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,37 +86,69 @@ def out(without_long: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(without_long, tmp_path / "out"))
 
 
-def test_a_retried_output_is_that_of_a_run_that_had_no_failure(out: Path, whole: Path) -> None:
-    done = retry(out, "too_long", max_duration_s=LONG_S)
-    assert (done.before, done.after) == ({"too_long": 2}, {"ok": 2})
-    assert embedlib.diff(out, whole).differences == ()
-    assert embedlib.verify(out).problems == ()
+class Planned(RunWatcher):
+    """Remember the tracks that a run is to decode."""
+
+    def __init__(self) -> None:
+        self.track_ids: list[str] = []
+
+    def on_plan(self, plan: Any) -> None:
+        self.track_ids += [t.track_id for shard in plan.shards.values() for t in shard.tracks]
 
 
-def test_everything_else_stays_bit_equal(out: Path) -> None:
-    before = rows_of(out, MUSICNN)
-    retry(out, "too_long", max_duration_s=LONG_S)
-    after = rows_of(out, MUSICNN)
+@dataclass(frozen=True)
+class Retried:
+    """An output after a retry of the track that was too long, and what was seen of it."""
+
+    out: Path
+    done: RetrySummary
+    planned: list[str]
+
+
+@pytest.fixture(scope="module")
+def retried(without_long: Path, tmp_path_factory: pytest.TempPathFactory) -> Retried:
+    """One retry for all that look at what it made, and change nothing."""
+    out = Path(shutil.copytree(without_long, tmp_path_factory.mktemp("retried") / "out"))
+    onlooker = Planned()
+    done = retry(out, "too_long", watcher=onlooker, max_duration_s=LONG_S)
+    return Retried(out, done, onlooker.track_ids)
+
+
+def test_a_retried_output_is_that_of_a_run_that_had_no_failure(
+    retried: Retried, whole: Path
+) -> None:
+    assert (retried.done.before, retried.done.after) == ({"too_long": 2}, {"ok": 2})
+    assert embedlib.diff(retried.out, whole).differences == ()
+    assert embedlib.verify(retried.out).problems == ()
+
+
+def test_everything_else_stays_bit_equal(retried: Retried, without_long: Path) -> None:
+    before, after = rows_of(without_long, MUSICNN), rows_of(retried.out, MUSICNN)
     assert [name for name in after if after[name] != before[name]] == ["long.wav"]
     assert after["long.wav"]["shard_id"] == before["long.wav"]["shard_id"]
 
 
-def test_only_the_tracks_of_that_status_are_decoded(out: Path) -> None:
-    planned: list[str] = []
-
-    class Onlooker(RunWatcher):
-        def on_plan(self, plan: Any) -> None:
-            planned.extend(t.track_id for shard in plan.shards.values() for t in shard.tracks)
-
-    retry(out, "too_long", watcher=Onlooker(), max_duration_s=LONG_S)
-    assert planned == ["long.wav"]
+def test_only_the_tracks_of_that_status_are_decoded(retried: Retried) -> None:
+    assert retried.planned == ["long.wav"]
 
 
-def test_each_model_gets_one_version_of_its_log(out: Path) -> None:
-    versions = {model: read_snapshot(out / model).version for model in MODELS}
-    retry(out, "too_long", "undecodable", max_duration_s=LONG_S)
-    after = {model: read_snapshot(out / model).version for model in MODELS}
+def test_each_model_gets_one_version_of_its_log(retried: Retried, without_long: Path) -> None:
+    versions = {model: read_snapshot(without_long / model).version for model in MODELS}
+    after = {model: read_snapshot(retried.out / model).version for model in MODELS}
     assert after == {model: version + 1 for model, version in versions.items()}
+
+
+def test_nothing_left_writes_nothing(retried: Retried) -> None:
+    before = sorted(path for path in retried.out.rglob("*"))
+    done = retry(retried.out, "too_long")
+    assert (done.n_rows, done.run_ids) == (0, ())
+    assert sorted(path for path in retried.out.rglob("*")) == before
+
+
+def test_several_statuses_are_one_version_of_the_log(out: Path) -> None:
+    version = read_snapshot(out / TEMPO).version
+    done = retry(out, "too_long", "undecodable", models=[TEMPO])
+    assert (done.n_rows, read_snapshot(out / TEMPO).version) == (2, version + 1)
 
 
 def test_a_model_that_is_not_named_is_left_alone(out: Path) -> None:
@@ -126,19 +159,11 @@ def test_a_model_that_is_not_named_is_left_alone(out: Path) -> None:
 
 
 def test_the_options_are_those_of_the_last_run(out: Path) -> None:
-    done = retry(out, "too_long")
-    assert (done.after, done.n_failed) == ({"too_long": 2}, 2)
-    retry(out, "too_long", max_duration_s=LONG_S)
-    (run_id,) = retry(out, "undecodable").run_ids
+    done = retry(out, "too_long", models=[TEMPO])
+    assert (done.after, done.n_failed) == ({"too_long": 1}, 1)
+    retry(out, "too_long", models=[TEMPO], max_duration_s=LONG_S)
+    (run_id,) = retry(out, "undecodable", models=[TEMPO]).run_ids
     assert f"max_duration_s: {LONG_S}\n" in (out / "runs" / run_id / "config.yaml").read_text()
-
-
-def test_nothing_left_writes_nothing(out: Path) -> None:
-    retry(out, "too_long", max_duration_s=LONG_S)
-    before = sorted(path for path in out.rglob("*"))
-    done = retry(out, "too_long")
-    assert (done.n_rows, done.run_ids) == (0, ())
-    assert sorted(path for path in out.rglob("*")) == before
 
 
 def test_tables_of_different_runs_get_runs_of_their_own(mixed_clips: Path, tmp_path: Path) -> None:
@@ -247,14 +272,9 @@ def test_a_killed_retry_changes_no_row_and_the_next_one_takes_up_what_it_made(
     n_made = read_snapshot(rows / MUSICNN).n_rows
     assert embedlib.diff(out, failed).differences == ()
     assert embedlib.verify(out).problems == ()
-    planned: list[int] = []
-
-    class Onlooker(RunWatcher):
-        def on_plan(self, plan: Any) -> None:
-            planned.append(sum(len(shard.tracks) for shard in plan.shards.values()))
-
-    done = retry(out, "timeout", watcher=Onlooker(), cpu_deadline_s=600.0)
-    assert planned == [done.before["timeout"] - n_made]
+    onlooker = Planned()
+    done = retry(out, "timeout", watcher=onlooker, cpu_deadline_s=600.0)
+    assert len(onlooker.track_ids) == done.before["timeout"] - n_made
     assert embedlib.diff(out, clean).differences == ()
     assert embedlib.verify(out).problems == ()
     assert not list(out.glob("runs/*/retry"))

@@ -129,7 +129,7 @@ tracks = list(list_sources([source]))
 print("listed", flush=True)
 sys.stdin.readline()
 plan = adopt(out, tracks, sources=[source])
-print(json.dumps([plan.n_new, [[track.track_id, track.shard_id] for track in plan.tracks]]))
+print(json.dumps([plan.changes.n_new, [[track.track_id, track.shard_id] for track in plan.tracks]]))
 """
 
 

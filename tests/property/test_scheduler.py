@@ -13,12 +13,17 @@ from hypothesis import strategies as st
 from embedlib.records import Crash, PartResult
 from embedlib.run import events as ev
 from embedlib.run.backlog import Work
-from embedlib.run.scheduler import MAX_ATTEMPTS, Scheduler
+from embedlib.run.pace import MIN_LATE_S, MIN_PEERS
+from embedlib.run.scheduler import Scheduler
+from embedlib.run.tries import MAX_ATTEMPTS
 
 CHUNK_BYTES = 100
 
 PATIENCE_TICKS = 2
 """Ticks without a call outstanding that the scheduler may need: one wakes what rests."""
+
+LATE_TICKS = 10_000
+"""The same where one worker is frozen: time must pass before that is noticed."""
 
 POISON = (Crash(0, "killed its decoder"),)
 
@@ -39,7 +44,8 @@ class World:
     `n_foreign` shards are committed by somebody else. Decoding a shard of `poison` kills the
     worker, unless the track is left out, which a search finds unless it `is_hidden`. With
     `has_late_events`, what a dead worker had to say may still come. With `drains`, the run is asked
-    to end.
+    to end. Ticks tell the time if it `has_clock`, so that attempts may be late; with `freezes`, one
+    worker that has something to do never answers. `n_moved` workers get another place.
     """
 
     rng: random.Random
@@ -52,11 +58,14 @@ class World:
     n_losses: int = 0
     n_failures: int = 0
     n_outgrown: int = 0
+    n_moved: int = 0
     n_foreign: int = 0
     poison: frozenset[str] = frozenset()
     is_hidden: bool = False
     has_late_events: bool = False
     drains: bool = False
+    has_clock: bool = False
+    freezes: bool = False
     pending: list[tuple[str, ev.Event | Death]] = field(default_factory=list)
     issued: Counter[ev.Action] = field(default_factory=Counter)
     committed: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -78,7 +87,11 @@ class World:
         self.produced: dict[str, int] = defaultdict(int)
         self.workers: dict[str, str] = {}
         self.is_draining = False
-        self.n_idle_ticks = self.n_accidents = 0
+        self.now_s = 0.0
+        self.frozen = ""
+        self.files: set[tuple[str, str]] = set()
+        self.discarded: set[tuple[str, str]] = set()
+        self.n_idle_ticks = self.n_accidents = self.n_written = 0
         self.scheduler = Scheduler(
             [Work(shard, self.models) for shard in self.n_chunks],
             front_ends={model: f"fe{i % 2}" for i, model in enumerate(self.models)},
@@ -97,17 +110,24 @@ class World:
         return self
 
     def _step(self) -> None:
+        self._freeze()
+        awake = [worker for worker, _ in self.pending if worker != self.frozen]
         if self.rng.random() < 0.05:
             self._have_an_accident()
-        elif self.pending and self.rng.random() < 0.9:
-            self._deliver()
+        elif awake and self.rng.random() < 0.9:
+            self._deliver(self.rng.choice(awake))
         else:
-            self._wait()
+            self._wait(is_idle=not awake)
 
-    def _deliver(self) -> None:
+    def _freeze(self) -> None:
+        """Stop a worker for good when enough shards are through to know how long one takes."""
+        if self.freezes and not self.frozen and self.n_written >= MIN_PEERS * len(self.models):
+            busy = {worker for worker, event in self.pending if _is_work(event)}
+            self.frozen = self.rng.choice([*sorted(busy), ""])
+
+    def _deliver(self, worker: str) -> None:
         """Let something happen: any order between workers, but the order of calls within one."""
         self.n_idle_ticks = 0
-        worker = self.rng.choice(self.pending)[0]
         first = next(i for i, (name, _) in enumerate(self.pending) if name == worker)
         event = self.pending.pop(first)[1]
         if isinstance(event, Death):
@@ -115,15 +135,16 @@ class World:
         else:
             self._feed(event)
 
-    def _wait(self) -> None:
-        self.n_idle_ticks += not self.pending
-        if self.n_idle_ticks > PATIENCE_TICKS:
+    def _wait(self, *, is_idle: bool) -> None:
+        self.n_idle_ticks += is_idle
+        if self.n_idle_ticks > (LATE_TICKS if self.frozen else PATIENCE_TICKS):
             pytest.fail("nothing is outstanding, something is left to do, and nothing happens")
-        self._feed(ev.Tick())
+        self.now_s += self.rng.uniform(0.0, 2.0 * MIN_LATE_S) * self.has_clock
+        self._feed(ev.Tick(self.now_s))
 
     def _have_an_accident(self) -> None:
         model, shard = self.rng.choice(sorted(self.everything)) if self.everything else ("", "")
-        match self.rng.randrange(5):
+        match self.rng.randrange(6):
             case 0 if self.n_losses and self.workers:
                 self.n_losses -= 1
                 is_accident = self.rng.random() < 0.5
@@ -142,6 +163,11 @@ class World:
             case 4 if self.drains and not self.is_draining:
                 self._feed(ev.Drain())
                 self.is_draining = True
+            case 5 if self.n_moved and self.workers:
+                self.n_moved -= 1
+                worker = self.rng.choice(sorted(self.workers))
+                self._join(f"{worker}'{self.n_moved}", self.workers[worker])
+                self._feed(ev.Superfluous(worker))
 
     def _fail(self, worker: str) -> None:
         """Let what a worker was to say about its shard be that it cannot."""
@@ -162,19 +188,27 @@ class World:
 
     def _kill(self, worker: str, *, is_accident: bool = False) -> None:
         model = self.dead[worker] = self.workers.pop(worker)
-        own = [event for name, event in self.pending if name == worker]
-        self.pending = [(name, event) for name, event in self.pending if name != worker]
-        if any(isinstance(event, ev.SlotAdded | ev.DecoderAdded) for event in own):
+        if any(isinstance(event, ev.SlotAdded | ev.DecoderAdded) for event in self._said(worker)):
+            self._silence(worker, is_new=True)
             self._join(f"{worker}+", model)
             return
-        if self.has_late_events:
-            said = [event for event in own if not isinstance(event, Death)]
-            self.pending += [(f"late {worker}", event) for event in said if self.rng.random() < 0.7]
+        self._silence(worker)
         self._feed(ev.WorkerLost(worker, "killed", is_accident))
+
+    def _said(self, worker: str) -> list[ev.Event | Death]:
+        return [event for name, event in self.pending if name == worker]
+
+    def _silence(self, worker: str, *, is_new: bool = False) -> None:
+        """Let what a worker was to say die with it, but for what is on its way."""
+        said = [event for event in self._said(worker) if not isinstance(event, Death)]
+        self.pending = [(name, event) for name, event in self.pending if name != worker]
+        if self.has_late_events and not is_new:
+            self.pending += [(f"late {worker}", event) for event in said if self.rng.random() < 0.7]
 
     def _feed(self, event: ev.Event) -> None:
         if isinstance(event, ev.Decoded | ev.DecodeEnded):
             self.pulling.discard(event.attempt_id)
+        self.n_written += isinstance(event, ev.Written)
         if isinstance(event, ev.Decoded):
             self.live_bytes[event.attempt_id, event.seq] = event.n_bytes
         for action in self.scheduler.on(event):
@@ -208,6 +242,7 @@ class World:
                 shards = tuple(part.shard_id for part in parts)
                 self.committed.update((model, shard) for shard in shards)
                 names = {(model, part.shard_id): part.file_name for part in parts}
+                self.files |= {(model, name) for name in names.values()}
                 self.skipped |= {pair: self.skips[name] for pair, name in names.items()}
                 self.pending.append(("table", ev.Committed(model, shards)))
             case ev.Cancel(attempt_id):
@@ -215,7 +250,13 @@ class World:
             case ev.Replace(worker):
                 self._join(f"{worker}+", self.dead[worker])
             case ev.Recycle(worker):
+                self._silence(worker)
                 self._join(f"{worker}+", self.workers.pop(worker))
+            case ev.Dismiss(worker):
+                self._silence(worker)
+                del self.workers[worker]
+            case ev.Discard(part):
+                self.discarded.add((part.model, part.file_name))
             case ev.Bisect(shard_id):
                 is_found = shard_id in self.poison and not self.is_hidden
                 crashed = POISON if is_found else ()
@@ -261,6 +302,10 @@ class World:
         return ev.Decoded(attempt_id, seq, size, f"fe{seq % n_front_ends}")
 
 
+def _is_work(event: ev.Event | Death) -> bool:
+    return not isinstance(event, ev.SlotAdded | ev.DecoderAdded | ev.Committed | ev.Bisected)
+
+
 peaceful = st.builds(
     World,
     rng=st.integers(0, 2**32).map(random.Random),
@@ -284,7 +329,22 @@ dangerous = st.builds(
     n_losses=st.integers(0, 6),
     n_failures=st.integers(0, 3),
     n_outgrown=st.integers(0, 3),
+    n_moved=st.integers(0, 3),
+    has_clock=st.booleans(),
     has_late_events=st.booleans(),
+)
+
+timed = st.builds(replace, peaceful, n_shards=st.integers(6, 12), has_clock=st.just(True))
+
+# There are more decoders than a frozen worker can hold up.
+freezing = st.builds(
+    replace,
+    timed,
+    n_decoders=st.integers(6, 7),
+    n_slots=st.integers(2, 3),
+    budget_bytes=st.just(20 * CHUNK_BYTES),
+    has_late_events=st.booleans(),
+    freezes=st.just(True),
 )
 
 shared = st.builds(replace, dangerous, n_foreign=st.integers(0, 6))
@@ -388,12 +448,29 @@ def test_attempts_per_model_and_shard_are_bounded(world: World) -> None:
     tries = Counter(
         (model, shard) for shard, _, models in world.attempts.values() for model in models
     )
-    # Those of a shard in which a cause was found are counted anew, once; accidents are not counted.
+    # Those of a shard in which a cause was found are counted anew, once; accidents are not counted,
+    # nor is the one twin.
     limits = {
-        shard: MAX_ATTEMPTS * (1 + (shard in world.poison)) + world.n_accidents
+        shard: MAX_ATTEMPTS * (1 + (shard in world.poison)) + world.n_accidents + world.has_clock
         for shard in world.n_chunks
     }
     assert all(count <= limits[shard] for (_, shard), count in tries.items())
+
+
+@many
+@given(freezing)
+def test_a_worker_that_never_answers_does_not_hold_up_the_run(world: World) -> None:
+    world.run()
+    assert world.committed == Counter(world.everything)
+    assert world.scheduler.in_flight_bytes == 0
+
+
+@many
+@given(st.one_of(freezing, st.builds(replace, shared, has_clock=st.just(True))))
+def test_of_twins_one_counts_and_its_file_stays(world: World) -> None:
+    world.run()
+    assert set(world.committed.values()) <= {1}
+    assert not world.discarded & world.files
 
 
 def test_one_slot_of_a_cheap_model_serves_all_slots_of_a_dear_one() -> None:

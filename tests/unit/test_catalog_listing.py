@@ -11,9 +11,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from embedlib.catalog.listing import check_unique, list_sources, normalised_sources
+from embedlib.catalog.listing import list_sources, normalised_sources
 from embedlib.errors import CatalogError, ConfigError
 from embedlib.records import Track
+from embedlib.tables.listed import Listing
 
 
 def put(root: Path, *names: str) -> Path:
@@ -195,14 +196,14 @@ def test_two_files_of_one_name_are_refused_with_both_places(tmp_path: Path) -> N
     put(tmp_path, "x/a.wav", "y/a.wav")
 
     with pytest.raises(ConfigError, match=r"'a.wav' stands for both .*x/a.wav and .*y/a.wav"):
-        ids(tmp_path / "x", tmp_path / "y")
+        Listing(list_sources([str(tmp_path / "x"), str(tmp_path / "y")]))
 
 
 def test_an_id_that_comes_again_is_noticed_even_for_the_same_file() -> None:
     track = Track("a", "/a", 1, "")
 
     with pytest.raises(ConfigError, match="stands for both"):
-        list(check_unique([track, track]))
+        Listing([track, track])
 
 
 def test_a_name_that_is_no_utf8_is_refused_and_shown(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from embedlib.catalog.listing import list_sources
 from embedlib.errors import CatalogError, ConfigError, EmbedlibError
 from embedlib.records import Track
+from embedlib.tables.listed import Listing
 
 ROWS: list[dict[str, Any]] = [
     {"uri": "a b.wav", "track_id": "one", "start_s": 1.5, "end_s": 3, "genre": "jazz, free"},
@@ -194,4 +195,4 @@ def test_a_column_to_carry_that_is_not_there_is_refused(tmp_path: Path, name: st
 
 def test_two_rows_with_one_id_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EmbedlibError, match="track_id 'x' stands for both"):
-        read_text(tmp_path / "m.csv", "uri,track_id\na.wav,x\nb.wav,x\n")
+        Listing(read_text(tmp_path / "m.csv", "uri,track_id\na.wav,x\nb.wav,x\n"))

@@ -78,6 +78,11 @@ def test_any_mapping_is_a_configuration_or_one_line_of_error(values: dict[str, A
         assert len(str(exc).splitlines()) == 1  # noqa: PT017
 
 
+def test_a_largest_pool_below_the_smallest_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"pool_max=2 is wrong; .* below pool_min=3"):
+        extract_config({**LEAST, "pool_min": 3, "pool_max": 2})
+
+
 def test_a_file_is_read_as_it_stands(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("sources: [~/Musik/Übung]\npatch_hop_frames: 31\nlocal: true\n")

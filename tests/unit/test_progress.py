@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from embedlib.audio.decode import AudioLimits
+from embedlib.catalog.shards import ShardSize
 from embedlib.cli import progress as module
 from embedlib.cli.progress import Progress
 from embedlib.records import PartResult, Shard, Track
@@ -34,6 +35,7 @@ def plan_of(n_shards: int, *, models: tuple[str, ...] = ("m",)) -> RunPlan:
         out=Path("out"),
         run_id="r",
         shards=shards,
+        sizes={shard_id: ShardSize(2, 60.0) for shard_id in shards},
         models=dict.fromkeys(shards, models),
         jobs={name: SimpleNamespace(front_end="musicnn-mel") for name in models},
         graphs={},

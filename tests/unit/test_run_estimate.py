@@ -12,7 +12,7 @@ from embedlib.audio.decode import AudioLimits
 from embedlib.audio.encode import write_audio
 from embedlib.config import ExtractConfig, extract_config
 from embedlib.errors import ConfigError
-from embedlib.records import Shard, Track
+from embedlib.records import Track
 from embedlib.run.calibrate import keep_cost
 from embedlib.run.driver import RunPlan
 from embedlib.run.estimate import DECODE, DecodeCost, add_up, known_estimate, measure_decode
@@ -20,11 +20,13 @@ from embedlib.run.job import DecodeJob
 from embedlib.run.outlook import model_outlook
 from embedlib.run.planning import ReadyJobs, ready_jobs, run_plan
 from embedlib.run.prices import Prices, read_prices
+from embedlib.tables.pending import PendingShards
+from embedlib.tables.planned import PlannedTracks
 
 VGG, TEMPO = "untrained-msd-vgg-1", "untrained-deepsquare-k16-3"
 SR_HZ = 16_000
-HOUR = Shard("0a", (Track("a", "/a.wav", 3600 * 176_400, "1"),), 3600.0)
-HALF = Shard("0b", (Track("b", "/b.wav", 1800 * 176_400, "1"),), 1800.0)
+HOUR = Track("a", "/a.wav", 3600 * 176_400, "1", shard_id="0a")
+HALF = Track("b", "/b.wav", 1800 * 176_400, "1", shard_id="0b")
 DECODING = DecodeJob(("musicnn-mel",), "pyav", "soxr-hq", AudioLimits(), 1 << 20)
 
 
@@ -36,8 +38,14 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> ReadyJobs:
 @pytest.fixture
 def plan(jobs: ReadyJobs, tmp_path: Path) -> RunPlan:
     """An hour for one model, an hour and a half for the other."""
-    pending = {VGG: [HOUR, HALF], TEMPO: [HOUR]}
-    return run_plan(config_of(), out=tmp_path, jobs=jobs, pending=pending)
+    left = {VGG: pending(HOUR, HALF), TEMPO: pending(HOUR)}
+    return run_plan(config_of(), out=tmp_path, jobs=jobs, pending=left)
+
+
+def pending(*tracks: Track) -> PendingShards:
+    planned = PlannedTracks()
+    planned.add(tracks)
+    return PendingShards(planned, sizes=planned.sizes)
 
 
 def config_of(**options: object) -> ExtractConfig:
@@ -126,7 +134,7 @@ def test_an_estimate_without_measuring_needs_every_cost(
 def test_a_sample_tells_how_long_the_audio_really_is(tmp_path: Path) -> None:
     # Without a size a file counts as a song of four minutes.
     tracks = tuple(wav_of(tmp_path, f"{n}.wav", duration_s=12) for n in range(3))
-    found = measure_decode([Shard("0a", tracks, 720.0)], DECODING)
+    found = measure_decode(tracks, DECODING)
     assert found.n_sampled == 3
     assert found.scale == pytest.approx(12 / 240, rel=0.01)
     assert 0 < found.core_s < 0.5
@@ -134,20 +142,20 @@ def test_a_sample_tells_how_long_the_audio_really_is(tmp_path: Path) -> None:
 
 def test_a_sample_ends_when_its_time_is_over(tmp_path: Path) -> None:
     tracks = tuple(wav_of(tmp_path, f"{n}.wav", duration_s=600) for n in range(3))
-    found = measure_decode([Shard("0a", tracks, 1800.0)], DECODING, sample_s=0.0)
+    found = measure_decode(tracks, DECODING, sample_s=0.0)
     assert (found.n_sampled, found.scale) == (1, 1.0)
 
 
 def test_files_that_give_no_audio_leave_what_is_usual(tmp_path: Path) -> None:
     gone = Track("gone", str(tmp_path / "gone.wav"), 10, "1")
-    assert measure_decode([Shard("0a", (gone,), 1.0)], DECODING) == DecodeCost()
+    assert measure_decode([gone], DECODING) == DecodeCost()
 
 
 # Rows, patches, bytes
 
 
 def test_patches_are_those_of_the_promised_length(jobs: ReadyJobs) -> None:
-    found = model_outlook(jobs.models[VGG], [HOUR])
+    found = model_outlook(jobs.models[VGG], pending(HOUR))
     assert (found.n_rows, found.n_shards, found.audio_s) == (1, 1, 3600.0)
     assert found.n_patches == 1 + (3600 * SR_HZ // 256 + 1 - 187) // 93
 
@@ -155,7 +163,7 @@ def test_patches_are_those_of_the_promised_length(jobs: ReadyJobs) -> None:
 def test_without_patches_less_is_written(jobs: ReadyJobs) -> None:
     job = jobs.models[VGG]
     sparse = replace(job, manifest=replace(job.manifest, patches=False))
-    with_patches, without = (model_outlook(each, [HOUR]) for each in (job, sparse))
+    with_patches, without = (model_outlook(each, pending(HOUR)) for each in (job, sparse))
     assert with_patches.n_patches == without.n_patches
     assert with_patches.n_bytes > 10 * without.n_bytes
 

@@ -7,7 +7,9 @@ import pytest
 from embedlib.records import Crash, PartResult
 from embedlib.run import events as ev
 from embedlib.run.backlog import Work
-from embedlib.run.scheduler import LOSSES_TO_BISECT, MAX_ATTEMPTS, Scheduler
+from embedlib.run.pace import MIN_LATE_S, MIN_PEERS
+from embedlib.run.scheduler import Scheduler
+from embedlib.run.tries import LOSSES_TO_BISECT, MAX_ATTEMPTS
 
 N_WORKERS = 8
 CRASH = Crash(3, "SIGSEGV")
@@ -180,8 +182,8 @@ def test_a_shard_that_another_driver_committed_while_it_was_searched_is_done() -
 # Workers that have grown
 
 
-def written(attempt_id: str) -> ev.Written:
-    return ev.Written(attempt_id, PartResult("m", "s", "part", 1, 1, 1, 1.0, ()))
+def written(attempt_id: str, shard_id: str = "s") -> ev.Written:
+    return ev.Written(attempt_id, PartResult("m", shard_id, attempt_id, 1, 1, 1, 1.0, ()))
 
 
 def test_a_worker_that_has_grown_is_recycled_when_it_is_through() -> None:
@@ -221,7 +223,95 @@ def test_a_worker_that_has_grown_may_still_be_lost() -> None:
     assert scheduler.on(ev.WorkerLost("m0", "killed")) == []
 
 
-@pytest.mark.parametrize("event", [ev.Outgrown("gone"), ev.Bisected("gone", (CRASH,))])
+# Workers that have no place any more
+
+
+def test_a_superfluous_worker_ends_when_it_is_through_and_none_takes_its_place() -> None:
+    scheduler = scheduler_of("m")
+    scheduler.on(ev.SlotAdded("m0", "m", is_decoder=True))
+    assert scheduler.on(ev.Superfluous("m0")) == []
+    actions = scheduler.on(written("a0"))
+    assert of_kind(actions, ev.Dismiss | ev.Recycle | ev.Replace) == [ev.Dismiss("m0")]
+
+
+def test_a_superfluous_worker_that_is_lost_is_not_replaced() -> None:
+    scheduler = scheduler_of("m")
+    scheduler.on(ev.SlotAdded("m0", "m", is_decoder=True))
+    scheduler.on(ev.Superfluous("m0"))
+    scheduler.on(ev.Outgrown("m0"))
+    assert of_kind(scheduler.on(ev.WorkerLost("m0", "killed")), ev.Replace) == []
+    assert scheduler.to_embed() == {"m": 1}
+
+
+# Attempts that take too long
+
+
+def late_run() -> tuple[Scheduler, list[ev.Action]]:
+    """Four shards on two nodes, three of them through in 10 s, the last one late on node x."""
+    scheduler = Scheduler(
+        [Work(f"s{number}", ("m",)) for number in range(MIN_PEERS + 1)],
+        front_ends={"m": "fe"},
+        budget_bytes=1000,
+        chunk_bytes=10,
+    )
+    scheduler.on(ev.SlotAdded("m0", "m", True, "x"))
+    for number in range(MIN_PEERS):
+        scheduler.on(ev.Tick(10.0 * (number + 1)))
+        scheduler.on(written(f"a{number}", f"s{number}"))
+        scheduler.on(ev.Tick(10.0 * (number + 1)))
+        scheduler.on(ev.Committed("m", (f"s{number}",)))
+    for slot_id, node_id in [("m1", "x"), ("m2", "y")]:
+        scheduler.on(ev.SlotAdded(slot_id, "m", True, node_id))
+    now_s = 10.0 * MIN_PEERS
+    assert started(scheduler.on(ev.Tick(now_s + MIN_LATE_S))) == []
+    return scheduler, scheduler.on(ev.Tick(now_s + MIN_LATE_S + 1.0))
+
+
+def test_what_takes_too_long_is_begun_once_more_on_another_node_and_only_once() -> None:
+    scheduler, actions = late_run()
+    assert actions == [ev.Extract("a4", "s3", "m", "m2")]
+    assert scheduler.on(ev.Tick(1e6)) == []
+
+
+def test_of_twins_the_first_part_counts_and_the_other_worker_is_made_anew() -> None:
+    scheduler, _ = late_run()
+    actions = scheduler.on(written("a4", "s3"))
+    assert [part.file_name for part in of_kind(actions, ev.Commit)[0].parts] == ["a4"]
+    assert of_kind(actions, ev.Forget | ev.Recycle) == [ev.Forget("a3", "m0"), ev.Recycle("m0")]
+    (discard,) = scheduler.on(written("a3", "s3"))
+    assert discard == ev.Discard(written("a3", "s3").part)
+
+
+def test_the_twin_of_an_attempt_that_is_through_is_given_up() -> None:
+    scheduler, _ = late_run()
+    actions = scheduler.on(written("a3", "s3"))
+    assert of_kind(actions, ev.Recycle) == [ev.Recycle("m2")]
+    scheduler.on(ev.Committed("m", ("s3",)))
+    assert scheduler.is_done
+
+
+def test_a_shard_whose_twin_lives_is_not_put_back() -> None:
+    scheduler, _ = late_run()
+    assert scheduler.on(ev.WorkerLost("m0", "killed")) == [ev.Replace("m0")]
+    assert started(scheduler.on(ev.Tick(1e6))) == []
+    assert scheduler.n_pending == 1
+    scheduler.on(ev.WorkerLost("m2", "killed", is_accident=True))
+    assert len(started(scheduler.on(ev.Tick(1e6)))) == 1
+
+
+def test_a_drain_begins_nothing_once_more() -> None:
+    scheduler = scheduler_of("m")
+    scheduler.on(ev.SlotAdded("m0", "m", is_decoder=True))
+    scheduler.on(ev.Drain())
+    assert started(scheduler.on(ev.Tick(1e6))) == []
+
+
+# Late news
+
+
+@pytest.mark.parametrize(
+    "event", [ev.Outgrown("gone"), ev.Superfluous("gone"), ev.Bisected("gone", (CRASH,))]
+)
 def test_what_comes_too_late_changes_nothing(event: ev.Event) -> None:
     scheduler = scheduler_of("m")
     assert scheduler.on(event) == []

@@ -182,6 +182,14 @@ def test_no_run_beats_its_bound_or_passes_its_budget(scenario: Scenario) -> None
     assert sum(report.utilisation.values()) <= 1.0 + 1e-9
 
 
+def test_what_is_late_at_the_end_is_begun_once_more_and_saves_its_time() -> None:
+    slow = replace(ONE_MODEL, straggler_share=0.01, straggler_factor=30.0)
+    alone, twins = simulate(replace(slow, has_twins=False)), simulate(slow)
+    assert twins.n_actions["Extract"] > twins.n_shards == alone.n_actions["Extract"]
+    assert twins.n_committed == twins.n_shards
+    assert twins.stretch < 0.9 * alone.stretch
+
+
 def test_each_poisoned_shard_costs_two_workers_and_one_search() -> None:
     scenario = replace(ONE_MODEL, poison_share=1e-3)
     rng = np.random.default_rng(scenario.seed)
