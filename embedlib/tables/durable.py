@@ -69,7 +69,8 @@ def refusals(folder: Place) -> Iterator[None]:
 def whole_file(final: Place) -> Iterator[Path]:
     """Let the caller write a file that a crash leaves whole or not at all.
 
-    On a local disk it is written next to where it goes, for a store into the temporary folder.
+    On a local disk it is written next to where it goes; for a store into the temporary folder, in a
+    folder of its own, for there the parts of all models meet, and those of a shard are named alike.
 
     Parameters
     ----------
@@ -88,15 +89,18 @@ def whole_file(final: Place) -> Iterator[Path]:
     OSError
         If a store does not take the file.
     """
-    folder = final.parent if isinstance(final, Path) else Path(tempfile.gettempdir())
-    temporary = folder / f".{final.name}.tmp"
-    try:
-        with refusals(folder):
-            yield temporary
-            if isinstance(final, Path):
-                _publish(temporary, final)
-        if isinstance(final, StorePath):
+    if isinstance(final, StorePath):
+        with tempfile.TemporaryDirectory(prefix="embedlib-") as folder:
+            temporary = Path(folder) / final.name
+            with refusals(temporary.parent):
+                yield temporary
             final.upload(temporary)
+        return
+    temporary = final.with_name(f".{final.name}.tmp")
+    try:
+        with refusals(final.parent):
+            yield temporary
+            _publish(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)
 
