@@ -165,3 +165,16 @@ def test_the_table_shows_a_cell_that_failed(cells: ModuleType) -> None:
     cell = cells.Cell(cells.Victim.DRIVER, Point.AFTER_COMMIT, cells.Store.S3)
     verdict = cells.Verdict(cell, ("a row is there twice",), (-9, 0), 3, 1.0)
     assert cells.table([verdict])[-1] == "| driver | s3 FAILED |"
+
+
+def test_verdicts_of_cells_that_are_not_played_again_are_kept(
+    job: Callable[[str], ModuleType], cells: ModuleType, tmp_path: Path
+) -> None:
+    matrix, path = job("kill_matrix"), tmp_path / "verdicts.json"
+    failed, passed = (
+        [cells.Verdict(cell, faults, (0, 0), 0, 1.0) for cell in cells.ALL[:2]]
+        for faults in (("it lost a row",), ())
+    )
+    matrix.kept(path, failed)
+    assert matrix.kept(path, passed[1:]) == [failed[0], passed[1]]
+    assert matrix.lines(failed)[-1] == "2 cells of 84, 2 failed"
