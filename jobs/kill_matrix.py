@@ -29,9 +29,9 @@ TITLE = """# Whatever dies
 
 Who was killed by SIGKILL, while a process of the run waited at which point of the life of a shard,
 with audio and output on a disk (`file`) and in an S3 store on the same machine (`s3`). `ok` means
-that the log shows that the victim died there, and that after the same command once more the output
-is that of an undisturbed run, bit by bit, and verifies. Made by `jobs/kill_matrix.py`, which
-[jobs/README.md](../jobs/README.md) describes.
+that the log shows that the victim died there, and that after the same command once more (with
+`--local` where the head was lost) the output is that of an undisturbed run, bit by bit, and
+verifies. Made by `jobs/kill_matrix.py`, which [jobs/README.md](../jobs/README.md) describes.
 """
 
 

@@ -157,8 +157,9 @@ class _Scene:
         return found + faults(read_log(self._folder), pids=pids, is_kill=not is_race)
 
     def _run_again(self) -> list[str]:
-        """Run the same command once more, without Ray, and say what it should not have met."""
-        driver = self._start(is_local=True)
+        """Run the same command once more, and say what it should not have met."""
+        # Without its head there is no cluster to come back to.
+        driver = self._start(is_local=self._cell.victim in (Victim.NOBODY, Victim.HEAD))
         stdout, _ = driver.communicate(timeout=PATIENCE_S)
         self.exit_codes.append(driver.returncode)
         if driver.returncode:

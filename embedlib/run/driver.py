@@ -208,7 +208,7 @@ def discard(out: Place, part: PartResult) -> None:
     part : PartResult
         What another attempt was faster with. Where its file stays, nobody reads it.
     """
-    with suppress(OSError):
+    with suppress(OSError, RunError):
         (model_folder(out, part.model) / part.file_name).unlink(missing_ok=True)
 
 
