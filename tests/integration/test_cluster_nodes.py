@@ -19,7 +19,11 @@ import pytest
 
 import embedlib
 
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
 MODEL = "untrained-msd-musicnn-1"
+JOB = Path(__file__).parents[2] / "jobs" / "extract.py"
+RAY = str(Path(sys.executable).with_name("ray"))
 PATIENCE_S = 240.0
 
 # A lost node is noticed in two seconds, not in a quarter of a minute.
@@ -117,10 +121,11 @@ class Cluster:
         self._folder = Path(tempfile.mkdtemp(prefix="nodes-"))
         self._nodes: list[subprocess.Popen[bytes]] = []
         self.address = f"127.0.0.1:{free_port()}"
+        self._dashboard_port = free_port()
 
     def start_head(self) -> None:
         port = self.address.partition(":")[2]
-        own = ("--include-dashboard=false", f"--temp-dir={self._folder}")
+        own = (f"--dashboard-port={self._dashboard_port}", f"--temp-dir={self._folder}")
         client = f"--ray-client-server-port={free_port()}"
         self._start("--head", f"--port={port}", client, *own, within=())
 
@@ -129,10 +134,9 @@ class Cluster:
         return self._start(f"--address={self.address}", within=within)
 
     def _start(self, *options: str, within: tuple[str, ...]) -> subprocess.Popen[bytes]:
-        ray = str(Path(sys.executable).with_name("ray"))
         own = ("--num-cpus=1", f"--dashboard-agent-listen-port={free_port()}", "--block")
         node = subprocess.Popen(
-            [*within, ray, "start", *options, *own],
+            [*within, RAY, "start", *options, *own],
             env=self.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -145,6 +149,18 @@ class Cluster:
 
     def _n_sockets(self) -> int:
         return len([*self._folder.glob("session_2*/sockets/raylet*")])
+
+    def submit(self, name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """Have the head run the job, as `ray job submit` does, and wait for its end."""
+        dashboard = f"http://127.0.0.1:{self._dashboard_port}"
+        line = ("job", "submit", f"--submission-id={name}", "--", sys.executable, JOB, *arguments)
+        return subprocess.run(
+            [RAY, *map(str, line)],
+            env=self.environment | {"RAY_API_SERVER_ADDRESS": dashboard},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
 
     def lose(self, node: subprocess.Popen[bytes]) -> None:
         """Kill the raylet of a node, as a machine that is switched off does."""
@@ -241,6 +257,26 @@ def test_a_client_without_the_token_is_refused_in_one_line(
     assert "give it by RAY_AUTH_TOKEN_PATH" in error
     assert "Traceback" not in done.stderr
     assert not token or token not in done.stderr
+
+
+def test_a_double_submit_is_refused_by_name_and_the_next_try_is_not(
+    cluster: Cluster, command: Command, clips: Path, clean: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    options = ("--patch-hop-frames", "24", "--max-failed", "9", "--quiet", "--json")
+    line = (clips, "--models", MODEL, "--out", out, "--address", "auto", *options)
+    name = command("submission-id", out).stdout.strip()
+    first, again = cluster.submit(name, *line), cluster.submit(name, *line)
+    second = command("submission-id", out).stdout.strip()
+    resumed = cluster.submit(second, *line)
+
+    assert (name[-5:], second[-5:]) == ("-try1", "-try2")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert (again.returncode, "already exists" in again.stderr + again.stdout) == (1, True)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert '"n_rows": 0' in resumed.stdout
+    assert embedlib.verify(out).problems == ()
+    assert embedlib.diff(out, clean).differences == ()
 
 
 def test_a_cluster_that_loses_a_node_and_gains_another_loses_no_rows(
