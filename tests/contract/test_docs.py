@@ -41,10 +41,13 @@ README, ARCHITECTURE, CONTRIBUTING, CHANGELOG = DOCUMENTS = (
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
 )
+PAGES = (ROOT / "docs" / "fidelity.md",)
 VARIABLES = {FOLDERS_VARIABLE, CACHE_VARIABLE, "EMBEDLIB_TEST_DATA"}
 DEVELOPERS_PATH = re.compile(r"(?<![\w.~])/(?:home|root|Users|work|tmp|mnt)/|\b[A-Z]:\\")
 
-every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+every_document = pytest.mark.parametrize(
+    "document", [*DOCUMENTS, *PAGES], ids=lambda path: path.name
+)
 
 
 def read(document: Path) -> str:
@@ -290,7 +293,7 @@ def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
         path, _, anchor = target.partition("#")
         if not path.startswith("https://"):
-            other = ROOT / path if path else document
+            other = (document.parent / path).resolve() if path else document
             assert other.is_file(), target
             assert not anchor or anchor in anchors(other), target
 
