@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -20,6 +20,8 @@ from pydantic import (
 )
 
 from embedlib.errors import ConfigError
+
+Checked = TypeVar("Checked", bound=BaseModel)
 
 WORKER_MEMORY_MB = 4096
 """Default of `ExtractConfig.worker_memory_mb`: several times what the largest model needs."""
@@ -180,10 +182,35 @@ def extract_config(values: Mapping[str, Any], *, origin: str = "arguments") -> E
     """
     preset = values.get("preset")
     merged = dict(values) if preset is None else _with_preset(values, read_preset(str(preset)))
+    return checked(ExtractConfig, merged, origin=origin)
+
+
+def checked(kind: type[Checked], values: Mapping[str, Any], *, origin: str) -> Checked:
+    """Make a checked record of values from a file or a command line.
+
+    Parameters
+    ----------
+    kind : type of pydantic.BaseModel
+        The record.
+    values : mapping of str to Any
+        By field name.
+    origin : str
+        Where they come from, for the error.
+
+    Returns
+    -------
+    record : BaseModel
+        Of that kind.
+
+    Raises
+    ------
+    ConfigError
+        Naming the key that is unknown, missing or wrong.
+    """
     try:
-        return ExtractConfig.model_validate(merged)
+        return kind.model_validate(values)
     except ValidationError as exc:
-        raise _first_problem(exc, origin=origin) from exc
+        raise _first_problem(exc, kind=kind, origin=origin) from exc
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -278,13 +305,16 @@ def read_config(path: Path) -> dict[str, Any]:
     return values
 
 
-def _first_problem(exc: ValidationError, *, origin: str) -> ConfigError:
+def _first_problem(exc: ValidationError, *, kind: type[BaseModel], origin: str) -> ConfigError:
     problem = exc.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        known = ", ".join(sorted(ExtractConfig.model_fields))
-        return ConfigError(f"{origin}: unknown key {key!r}", fix=f"the keys are {known}")
+        known = f"the keys are {', '.join(sorted(kind.model_fields))}"
+        fix = known if len(problem["loc"]) == 1 else "check its spelling, or leave it out"
+        return ConfigError(f"{origin}: unknown key {key!r}", fix=fix)
     if problem["type"] == "missing":
         return ConfigError(f"{origin}: {key!r} is missing", fix="give it a value")
     message = problem["msg"].lower()
+    if not key:
+        return ConfigError(f"{origin} is wrong", fix=message)
     return ConfigError(f"{origin}: {key}={problem['input']!r} is wrong", fix=message)

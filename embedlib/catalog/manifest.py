@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from embedlib.catalog.files import N_LOOK_UPS, look_up
-from embedlib.catalog.manifest_rows import Line, read_lines
+from embedlib.catalog.manifest_rows import Columns, Line, read_lines
 from embedlib.catalog.uris import absolute, is_url, masked, without_query
 from embedlib.records import Track
 
@@ -60,7 +60,8 @@ def read_manifest(source: str, *, carry: Sequence[str] = ()) -> Iterator[Track]:
         If a column to carry is not there.
     """
     folder = _folder(source)
-    entries = (_entry(line, folder=folder, carry=carry) for line in read_lines(source, carry=carry))
+    lines = read_lines(source, columns=Columns(carried=tuple(carry)))
+    entries = (_entry(line, folder=folder, carry=carry) for line in lines)
     while block := list(islice(entries, _BLOCK_ROWS)):
         for entry, (size, version) in zip(block, look_up([e.uri for e in block]), strict=True):
             yield Track(

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +26,29 @@ from embedlib.catalog.uris import (
 from embedlib.errors import CatalogError, ConfigError
 
 Row = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a manifest that are read; others are left alone.
+
+    Attributes
+    ----------
+    required : tuple of str
+        They must be there.
+    optional : tuple of str
+        They may be there.
+    carried : tuple of str
+        The user wants to keep them, so that they must be there too.
+    """
+
+    required: tuple[str, ...] = ("uri",)
+    optional: tuple[str, ...] = ("track_id", "start_s", "end_s")
+    carried: tuple[str, ...] = ()
+
+
+AUDIO: Final = Columns()
+"""Of a manifest of what to embed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +131,15 @@ def is_manifest(source: str) -> bool:
     return extension(without_query(source)) in _READERS
 
 
-def read_lines(source: str, *, carry: Sequence[str] = ()) -> Iterator[Line]:
+def read_lines(source: str, *, columns: Columns = AUDIO) -> Iterator[Line]:
     """Read a manifest row by row, as far as its format goes.
 
     Parameters
     ----------
     source : str
         Absolute local path or fsspec URL of the manifest.
-    carry : sequence of str, optional
-        Columns that must be there besides ``uri``.
+    columns : Columns, optional
+        Those that are wanted; by default of a manifest of audio.
 
     Yields
     ------
@@ -126,14 +149,14 @@ def read_lines(source: str, *, carry: Sequence[str] = ()) -> Iterator[Line]:
     Raises
     ------
     CatalogError
-        If the manifest is missing, is not what its extension says, or has no column ``uri``.
+        If the manifest is missing, is not what its extension says, or lacks a required column.
     ConfigError
         If a column to carry is not there.
     """
     read = _READERS[extension(without_query(source))]
     try:
         with _open(source) as file:
-            for number, row in read(file, source, carry):
+            for number, row in read(file, source, columns):
                 yield Line(source, number, row)
     except store_errors() as exc:
         raise unreadable(source, exc) from exc
@@ -150,12 +173,12 @@ def _open(source: str) -> IO[bytes]:
 
 
 def _csv_rows(
-    file: IO[bytes], source: str, carry: Sequence[str], *, delimiter: str = ","
+    file: IO[bytes], source: str, columns: Columns, *, delimiter: str = ","
 ) -> Iterator[tuple[int, Row]]:
     with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
         reader = csv.DictReader(text, delimiter=delimiter, strict=True)
         try:
-            _check_columns(reader.fieldnames or (), source, carry)
+            _check_columns(reader.fieldnames or (), source, columns)
             for row in reader:
                 line = Line(source, reader.line_num, row)
                 if None in row or None in row.values():
@@ -168,16 +191,16 @@ def _csv_rows(
 _QUOTES = "put cells that hold separators or quotes into double quotes"
 
 
-def _tsv_rows(file: IO[bytes], source: str, carry: Sequence[str]) -> Iterator[tuple[int, Row]]:
-    return _csv_rows(file, source, carry, delimiter="\t")
+def _tsv_rows(file: IO[bytes], source: str, columns: Columns) -> Iterator[tuple[int, Row]]:
+    return _csv_rows(file, source, columns, delimiter="\t")
 
 
-def _jsonl_rows(file: IO[bytes], source: str, carry: Sequence[str]) -> Iterator[tuple[int, Row]]:
+def _jsonl_rows(file: IO[bytes], source: str, columns: Columns) -> Iterator[tuple[int, Row]]:
     with io.TextIOWrapper(file, encoding="utf-8-sig") as text:
         for number, line in enumerate(text, start=1):
             if line.strip():
                 row = _json_object(line, Line(source, number, {}))
-                _check_columns(tuple(row), f"{source}, line {number}", carry)
+                _check_columns(tuple(row), f"{source}, line {number}", columns)
                 yield number, row
 
 
@@ -191,13 +214,13 @@ def _json_object(text: str, line: Line) -> Row:
     return row
 
 
-def _parquet_rows(file: IO[bytes], source: str, carry: Sequence[str]) -> Iterator[tuple[int, Row]]:
+def _parquet_rows(file: IO[bytes], source: str, columns: Columns) -> Iterator[tuple[int, Row]]:
     try:
         table = pq.ParquetFile(file)
-        _check_columns(table.schema_arrow.names, source, carry)
-        wanted = {"uri", "track_id", "start_s", "end_s", *carry}
-        columns = [name for name in table.schema_arrow.names if name in wanted]
-        rows = (row for batch in table.iter_batches(columns=columns) for row in batch.to_pylist())
+        _check_columns(table.schema_arrow.names, source, columns)
+        wanted = {*columns.required, *columns.optional, *columns.carried}
+        names = [name for name in table.schema_arrow.names if name in wanted]
+        rows = (row for batch in table.iter_batches(columns=names) for row in batch.to_pylist())
         yield from enumerate(rows, start=1)
     except pa.ArrowException as exc:
         raise CatalogError(
@@ -206,7 +229,7 @@ def _parquet_rows(file: IO[bytes], source: str, carry: Sequence[str]) -> Iterato
         ) from exc
 
 
-_READERS: Mapping[str, Callable[[IO[bytes], str, Sequence[str]], Iterator[tuple[int, Row]]]] = {
+_READERS: Mapping[str, Callable[[IO[bytes], str, Columns], Iterator[tuple[int, Row]]]] = {
     ".csv": _csv_rows,
     ".tsv": _tsv_rows,
     ".jsonl": _jsonl_rows,
@@ -214,16 +237,16 @@ _READERS: Mapping[str, Callable[[IO[bytes], str, Sequence[str]], Iterator[tuple[
 }
 
 
-def _check_columns(columns: Sequence[str], where: str, carry: Sequence[str]) -> None:
-    there = ", ".join(map(str, columns)) or "none"
-    if "uri" not in columns:
+def _check_columns(found: Sequence[str], where: str, columns: Columns) -> None:
+    there = ", ".join(map(str, found)) or "none"
+    if missing := [name for name in columns.required if name not in found]:
         raise CatalogError(
-            f"{masked(where)} has no column 'uri', only {there}",
-            fix="name the column with the paths 'uri'",
+            f"{masked(where)} has no column {missing[0]!r}, only {there}",
+            fix=f"name the column that holds it {missing[0]!r}",
         )
-    if len(set(columns)) < len(columns):
+    if len(set(found)) < len(found):
         raise CatalogError(f"{masked(where)} has a column twice: {there}", fix="rename one of them")
-    if missing := [name for name in carry if name not in columns]:
+    if missing := [name for name in columns.carried if name not in found]:
         raise ConfigError(
             f"{masked(where)} has no column {missing[0]!r} to carry, only {there}",
             fix="correct `carry` or the manifest",

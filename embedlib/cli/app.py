@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from embedlib.cli import demo, extract, models, outputs, plan, retry, submission
+from embedlib.cli import demo, extract, models, outputs, plan, retry, submission, tasks
 from embedlib.errors import EmbedlibError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command("diff")(outputs.diff)
 app.command("files")(outputs.files)
 app.command("submission-id")(submission.submission_id)
 app.add_typer(models.app, name="models")
+app.add_typer(tasks.app, name="tasks")
 app.command("demo")(demo.demo)
 
 

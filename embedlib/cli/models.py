@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedlib.cli.output import print_json, print_table, say
+from embedlib.cli.output import print_facts, print_json, print_table, say
 
 if TYPE_CHECKING:
     from embedlib.models.cache import VerifiedFile
@@ -77,9 +77,7 @@ def info(name: Name, json: Json = False) -> None:
     if json:
         print_json(facts)
         return
-    width = max(map(len, facts))
-    for key, value in facts.items():
-        say(f"{key:<{width}}  {_text(value)}")
+    print_facts(facts)
 
 
 @app.command()
@@ -260,21 +258,6 @@ def _weights(spec: ModelSpec) -> dict[str, str | None]:
         return {"weights": str(locate(spec).path), "weights_problem": None}
     except ModelError as exc:
         return {"weights": None, "weights_problem": str(exc.args[0])}
-
-
-def _text(value: Any) -> str:
-    match value:
-        case dict():
-            return ", ".join(f"{key}: {_nested(inner)}" for key, inner in value.items()) or "-"
-        case tuple() | list():
-            return ", ".join(str(inner) for inner in value if inner is not None) or "-"
-        case None | "":
-            return "-"
-    return str(value)
-
-
-def _nested(value: Any) -> str:
-    return f"({_text(value)})" if isinstance(value, dict) else _text(value)
 
 
 def _verdict(file: VerifiedFile) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
+
+LINE_LENGTH = 100
+"""Characters from which on a list is printed item by item."""
 
 
 def say(line: str) -> None:
@@ -50,3 +54,49 @@ def print_table(rows: list[tuple[str, ...]], *, header: tuple[str, ...]) -> None
         table.add_row(*row)
     # Wide enough for whole ids when the output is a file or a pipe.
     Console(soft_wrap=False, width=None if sys.stdout.isatty() else 240).print(table)
+
+
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """Print what is known of one thing, a line for each fact.
+
+    Parameters
+    ----------
+    facts : mapping of str to Any
+        By name; lists and mappings go on one line, long lists on one for each item, and nothing
+        is a dash.
+
+    Examples
+    --------
+    >>> print_facts({"name": "gtzan", "classes": ["blues", "rock"], "labels": {}})
+    name     gtzan
+    classes  blues, rock
+    labels   -
+    """
+    width = max(map(len, facts))
+    for key, value in facts.items():
+        first, *more = _lines(value)
+        say(f"{key:<{width}}  {first}")
+        for line in more:
+            say(f"{'':<{width}}  {line}")
+
+
+def _lines(value: Any) -> list[str]:
+    text = _text(value)
+    if isinstance(value, list | tuple) and len(text) > LINE_LENGTH:
+        return [str(inner) for inner in value if inner is not None]
+    return [text]
+
+
+def _text(value: Any) -> str:
+    match value:
+        case dict():
+            return ", ".join(f"{key}: {_nested(inner)}" for key, inner in value.items()) or "-"
+        case tuple() | list():
+            return ", ".join(str(inner) for inner in value if inner is not None) or "-"
+        case None | "":
+            return "-"
+    return str(value)
+
+
+def _nested(value: Any) -> str:
+    return f"({_text(value)})" if isinstance(value, dict) else _text(value)

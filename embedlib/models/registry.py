@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from embedlib.errors import ConfigError
 from embedlib.models import families
 from embedlib.models.spec import UNTRAINED_PREFIX, ModelSpec
+from embedlib.plugins import in_order, loaded, refused
 
 ENTRY_POINT_GROUP = "embedlib.models"
 
@@ -120,10 +121,10 @@ def collect_specs(plugins: Iterable[EntryPoint]) -> dict[str, ModelSpec]:
         message names the entry point and its distribution.
     """
     specs = _own_specs()
-    for plugin in sorted(plugins, key=lambda plugin: (_distribution(plugin), plugin.name)):
+    for plugin in in_order(plugins):
         for spec in _offered(plugin):
             if spec.name in specs:
-                raise _refused(plugin, f"gives a model {spec.name!r}, a name that is taken")
+                raise refused(plugin, f"gives a model {spec.name!r}, a name that is taken")
             specs[spec.name] = spec
     return specs
 
@@ -144,26 +145,9 @@ def _own_specs() -> dict[str, ModelSpec]:
 
 
 def _offered(plugin: EntryPoint) -> tuple[ModelSpec, ...]:
-    try:
-        loaded = plugin.load()
-    # TypeError: a spec that was written for other fields than ours.
-    except (ImportError, AttributeError, SyntaxError, TypeError) as exc:
-        reason = " ".join(str(exc).split())
-        raise _refused(plugin, f"cannot be loaded ({type(exc).__name__}: {reason})") from exc
-    offered = tuple(loaded) if isinstance(loaded, Iterable) else (loaded,)
+    value = loaded(plugin)
+    offered = tuple(value) if isinstance(value, Iterable) else (value,)
     for spec in offered:
         if not isinstance(spec, ModelSpec):
-            raise _refused(plugin, f"gives a {type(spec).__name__}, not a ModelSpec")
+            raise refused(plugin, f"gives a {type(spec).__name__}, not a ModelSpec")
     return offered
-
-
-def _distribution(plugin: EntryPoint) -> str:
-    return plugin.dist.name if plugin.dist is not None else "an unknown distribution"
-
-
-def _refused(plugin: EntryPoint, what: str) -> ConfigError:
-    distribution = _distribution(plugin)
-    return ConfigError(
-        f"the entry point {plugin.name!r} = {plugin.value!r} of {distribution} {what}",
-        fix=f"update or uninstall {distribution}",
-    )

@@ -44,7 +44,7 @@ def test_the_verbs_are_these() -> None:
         {"plan", "extract", "retry"},
         {"status", "verify", "failures", "diff", "files", "submission-id"},
     )
-    assert top == writing | reading | {"models", "demo"}
+    assert top == writing | reading | {"models", "tasks", "demo"}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

@@ -14,10 +14,12 @@ import pytest
 import embedlib
 from embedlib.audio.synth import synthesise_catalogue
 from embedlib.config import extract_config, read_config
+from embedlib.tasks.registry import read_task
 
 ROOT = Path(__file__).parents[2]
 JOBS = [path for path in sorted((ROOT / "jobs").glob("*.py")) if "__main__" in path.read_text()]
 RUNS = sorted((ROOT / "configs" / "runs").glob("*.yaml"))
+OWN_TASKS = sorted((ROOT / "configs" / "probes").glob("*-task.yaml"))
 BENCHES = sorted((ROOT / "configs" / "bench").glob("*.yaml"))
 
 Ended = subprocess.CompletedProcess[str]
@@ -37,11 +39,16 @@ def test_a_run_file_is_a_whole_configuration(path: Path) -> None:
     extract_config(read_config(path), origin=str(path))
 
 
-@named(RUNS + BENCHES)
+@named(OWN_TASKS)
+def test_a_task_file_is_a_whole_task(path: Path) -> None:
+    assert read_task(path).classes
+
+
+@named(RUNS + BENCHES + OWN_TASKS)
 def test_a_configuration_opens_with_its_purpose_and_a_command_line(path: Path) -> None:
     lines = path.read_text().split("\n\n")[0].splitlines()
     assert all(line.startswith("#") for line in lines)
-    assert any("embedlib extract" in line or "jobs/" in line for line in lines[1:])
+    assert any("embedlib " in line or "jobs/" in line for line in lines[1:])
 
 
 @named(BENCHES)

@@ -11,6 +11,7 @@ import embedlib
 
 ORDER = (
     "errors",
+    "plugins",
     "records",
     "config",
     "catalog",
@@ -21,6 +22,7 @@ ORDER = (
     "tables",
     "run",
     "hear",
+    "tasks",
     "cli",
 )
 PACKAGE = Path(embedlib.__file__).parent

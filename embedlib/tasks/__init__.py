@@ -1,0 +1,1 @@
+"""Downstream tasks: what is to be told apart, where labels come from, and what is known of it."""

@@ -1,0 +1,1 @@
+"""Readers of the labels of data sets, one module per layout."""
