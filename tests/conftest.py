@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
+from embedlib.probes.records import Params, Split
+from embedlib.probes.score_records import Cell, Interval
 
 SHARED_DATA = Path(
     os.environ.get("EMBEDLIB_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
@@ -59,3 +63,40 @@ def shared_sonic_pi() -> Path:
 def shared_models() -> Path:
     """Real weight files."""
     return shared_folder("models")
+
+
+@pytest.fixture(scope="session")
+def make_cell() -> Callable[..., Cell]:
+    """One model on one task with round numbers; keywords replace them."""
+
+    def make(**changes: Any) -> Cell:
+        values: dict[str, Any] = {
+            "task": "gtzan",
+            "model": "msd-musicnn-1",
+            "protocol": "pooled",
+            "split": Split.STRATIFIED,
+            "classes": ("rock", "jazz"),
+            "n_tracks": 930,
+            "n_scored": 930,
+            "five_fold": 0.875,
+            "interval": Interval(0.85, 0.9),
+            "fold_std": 0.014,
+            "n_repeats": 5,
+            "repeat_std": 0.004,
+            "external": None,
+            "external_interval": None,
+            "n_external": 0,
+            "drop": None,
+            "drop_interval": None,
+            "confusion": ((400, 65), (50, 415)),
+            "external_confusion": None,
+            "chosen": (Params(),) * 5,
+            "curves": ((0.7, 0.5, 0.4),) * 5,
+            "train_curves": ((0.6, 0.4, 0.2),) * 5,
+            "is_reproducible": True,
+            "fingerprint": "f1a9",
+            "table_versions": (3,),
+        }
+        return Cell(**(values | changes))
+
+    return make

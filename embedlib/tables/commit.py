@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
@@ -155,7 +156,8 @@ class Committer:
         """Bring the table up to date; opened anew where credentials have changed."""
         place = table_place(self._folder)
         if self._table is None or place != self._place:
-            self._table, self._place = _open_or_create(self._folder), place
+            schema = model_schema(read_manifest(self._folder))
+            self._table, self._place = open_or_create(self._folder, schema), place
         try:
             with refusals(self._folder):
                 self._table.update_incremental()
@@ -232,10 +234,30 @@ def _first_of_each_shard(parts: Iterable[PartResult], *, done: set[str]) -> list
     return list(first.values())
 
 
-def _open_or_create(folder: Place) -> DeltaTable:
+def open_or_create(folder: Place, schema: pa.Schema) -> DeltaTable:
+    """Open the Delta table of a folder, created empty where there is none.
+
+    Parameters
+    ----------
+    folder : Path or StorePath
+        Of the table; it must be there.
+    schema : pyarrow.Schema
+        Columns of a new table.
+
+    Returns
+    -------
+    table : DeltaTable
+        At its newest version.
+
+    Raises
+    ------
+    OutputError
+        If the table cannot be created.
+    RunError
+        If a store does not answer.
+    """
     # Without retries, else the second of two creators would create it once more on top.
     once = CommitProperties(max_commit_retries=0)
-    schema = model_schema(read_manifest(folder))
     with refusals(folder):
         try:
             return DeltaTable.create(

@@ -96,7 +96,7 @@ def whole_file(final: Place) -> Iterator[Path]:
                 yield temporary
             final.upload(temporary)
         return
-    temporary = final.with_name(f".{final.name}.tmp")
+    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}.tmp")
     try:
         with refusals(final.parent):
             yield temporary

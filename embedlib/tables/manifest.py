@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +18,8 @@ from embedlib.tables.layout import MANIFEST_FILE, OutLike, model_folder
 from embedlib.tables.schema import SCHEMA_VERSION, check_column_names
 
 _INFORMATIVE = frozenset({"schema_version", "licence", "citation"})
+
+_BESIDE_EMBEDDINGS = frozenset({"columns", "patches"})
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -196,6 +199,29 @@ def fingerprint_differences(
     return tuple(
         each for each in (*pairs, *_described_columns(found, wanted)) if each[1] != each[2]
     )
+
+
+def embeddings_fingerprint(manifest: ModelManifest) -> str:
+    """Name what the embeddings of a table depend on, apart from the audio.
+
+    Parameters
+    ----------
+    manifest : ModelManifest
+        Of the table.
+
+    Returns
+    -------
+    fingerprint : str
+        16 hex digits, a hash of its fingerprint without what is kept beside the embeddings. A field
+        at its default is left out, so that later fields change no hash.
+    """
+    told = (each for each in fields(ModelManifest) if each.name not in _INFORMATIVE)
+    values = {
+        each.name: getattr(manifest, each.name)
+        for each in told
+        if each.name not in _BESIDE_EMBEDDINGS and getattr(manifest, each.name) != each.default
+    }
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _described_columns(

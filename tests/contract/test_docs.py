@@ -29,6 +29,7 @@ from embedlib.models.graph_writer import GraphWriter
 from embedlib.models.heads import head_url
 from embedlib.models.registry import model_specs
 from embedlib.models.store import CACHE_VARIABLE, FOLDERS_VARIABLE
+from embedlib.probes.fit_rows import FIT_SCHEMA
 from embedlib.records import KEPT, Status
 from embedlib.run.events import Action, Event
 from embedlib.run.instances import instances
@@ -41,7 +42,7 @@ README, ARCHITECTURE, CONTRIBUTING, CHANGELOG = DOCUMENTS = (
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
 )
-PAGES = (ROOT / "docs" / "fidelity.md",)
+PAGES = (ROOT / "docs" / "fidelity.md", ROOT / "docs" / "probes.md")
 VARIABLES = {FOLDERS_VARIABLE, CACHE_VARIABLE, "EMBEDLIB_TEST_DATA"}
 DEVELOPERS_PATH = re.compile(r"(?<![\w.~])/(?:home|root|Users|work|tmp|mnt)/|\b[A-Z]:\\")
 
@@ -258,6 +259,11 @@ def test_the_readme_has_every_column_with_its_type() -> None:
     assert described == [[f"`{field.name}`", type_name(field.type)] for field in MODEL_SCHEMA]
 
 
+def test_the_page_about_probes_has_every_column() -> None:
+    named = [name for row in table(PAGES[1], "The sweep") for name in in_code(row[0], r"^\w+$")]
+    assert sorted(named) == sorted(FIT_SCHEMA.names)
+
+
 def test_the_readme_has_every_status_and_says_whether_it_keeps_an_embedding() -> None:
     described = {row[0].strip("`"): row[1] for row in table(README, "Statuses")}
     assert described == {status: "yes" if status in KEPT else "no" for status in Status}
@@ -310,7 +316,8 @@ def test_tests_that_are_named_exist(document: Path) -> None:
     defined = {path.name for path in files}
     for path in files:
         defined |= set(re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE))
-    assert in_code(prose(document), r"^test_\w+(?:\.py)?$") <= defined
+    named = in_code(prose(document), r"^test_\w+(?:\.py)?$")
+    assert named <= defined | set(FIT_SCHEMA.names)
 
 
 @every_document

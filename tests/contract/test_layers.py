@@ -23,11 +23,15 @@ ORDER = (
     "run",
     "hear",
     "tasks",
+    "probes",
     "cli",
 )
 PACKAGE = Path(embedlib.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 RAY_MODULES = {
+    "probes/tune_runner.py",
+    "probes/tune_schedulers.py",
+    "probes/tune_trials.py",
     "run/cluster.py",
     "run/ray_backend.py",
     "run/ray_errors.py",
