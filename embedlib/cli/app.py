@@ -8,7 +8,19 @@ from typing import Any
 
 import typer
 
-from embedlib.cli import demo, extract, models, outputs, plan, retry, submission, tasks
+from embedlib.cli import (
+    demo,
+    extract,
+    models,
+    outputs,
+    plan,
+    probe,
+    probe_use,
+    report,
+    retry,
+    submission,
+    tasks,
+)
 from embedlib.errors import EmbedlibError
 
 app = typer.Typer(
@@ -31,10 +43,14 @@ app.command("files")(outputs.files)
 app.command("submission-id")(submission.submission_id)
 app.add_typer(models.app, name="models")
 app.add_typer(tasks.app, name="tasks")
+probe.app.command("train")(probe_use.train)
+probe.app.command("predict")(probe_use.predict)
+app.add_typer(probe.app, name="probe")
+app.command("report")(report.report)
 app.command("demo")(demo.demo)
 
 
-LISTS = ("--models", "--outputs", "--heads")
+LISTS = ("--models", "--outputs", "--heads", "--tasks", "--external", "--protocols")
 """Options that take several values."""
 
 

@@ -44,7 +44,7 @@ def test_the_verbs_are_these() -> None:
         {"plan", "extract", "retry"},
         {"status", "verify", "failures", "diff", "files", "submission-id"},
     )
-    assert top == writing | reading | {"models", "tasks", "demo"}
+    assert top == writing | reading | {"models", "tasks", "probe", "report", "demo"}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
@@ -74,7 +74,9 @@ def test_what_asks_for_more_than_help_is_left_to_typer(arguments: list[str]) -> 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["extract", "--help"], ["models", "--help"]], ids=" ".join
+    "arguments",
+    [["--help"], ["extract", "--help"], ["models", "--help"], ["probe", "sweep", "--help"]],
+    ids=" ".join,
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run(

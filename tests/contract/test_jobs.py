@@ -14,11 +14,13 @@ import pytest
 import embedlib
 from embedlib.audio.synth import synthesise_catalogue
 from embedlib.config import extract_config, read_config
+from embedlib.probes.settings import sweep_config
 from embedlib.tasks.registry import read_task
 
 ROOT = Path(__file__).parents[2]
 JOBS = [path for path in sorted((ROOT / "jobs").glob("*.py")) if "__main__" in path.read_text()]
 RUNS = sorted((ROOT / "configs" / "runs").glob("*.yaml"))
+SWEEPS = sorted((ROOT / "configs" / "probes").glob("*[!k].yaml"))
 OWN_TASKS = sorted((ROOT / "configs" / "probes").glob("*-task.yaml"))
 BENCHES = sorted((ROOT / "configs" / "bench").glob("*.yaml"))
 
@@ -39,12 +41,17 @@ def test_a_run_file_is_a_whole_configuration(path: Path) -> None:
     extract_config(read_config(path), origin=str(path))
 
 
+@named(SWEEPS)
+def test_a_sweep_file_is_a_whole_configuration(path: Path) -> None:
+    sweep_config(read_config(path), origin=str(path))
+
+
 @named(OWN_TASKS)
 def test_a_task_file_is_a_whole_task(path: Path) -> None:
     assert read_task(path).classes
 
 
-@named(RUNS + BENCHES + OWN_TASKS)
+@named(RUNS + BENCHES + SWEEPS + OWN_TASKS)
 def test_a_configuration_opens_with_its_purpose_and_a_command_line(path: Path) -> None:
     lines = path.read_text().split("\n\n")[0].splitlines()
     assert all(line.startswith("#") for line in lines)

@@ -24,6 +24,7 @@ ORDER = (
     "hear",
     "tasks",
     "probes",
+    "report",
     "cli",
 )
 PACKAGE = Path(embedlib.__file__).parent

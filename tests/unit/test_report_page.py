@@ -1,0 +1,205 @@
+"""The page: one file, no request, no script but its own, names as text."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from embedlib.catalog.stores import StorePath
+from embedlib.errors import ConfigError, OutputError
+from embedlib.probes.records import Split
+from embedlib.probes.score_records import Cell, Comparison, Control, Interval, Ranks, Scores
+from embedlib.report.facts import Facts
+from embedlib.report.page import page_text
+from embedlib.report.paper_table import paper_table
+from embedlib.report.write import report_folder, selected, write_report
+from embedlib.tasks.task import Task
+
+MakeCell = Callable[..., Cell]
+ALERT = "<script>alert(1)</script>"
+VOID = {"meta", "br"}
+
+
+class Elements(HTMLParser):
+    """The start tags of a page, and whether all that are opened are closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def page(scores: Scores, facts: Facts | None = None) -> str:
+    facts = facts or Facts()
+    return page_text(paper_table(scores, facts=facts), scores, facts=facts)
+
+
+@pytest.fixture
+def hostile(make_cell: MakeCell) -> Scores:
+    """Scores with a script in every name."""
+    cell = make_cell(
+        task=ALERT,
+        model=ALERT,
+        classes=(ALERT, "$x$"),
+        fingerprint=ALERT,
+        protocol=ALERT,
+        external=0.5,
+        external_interval=Interval(0.4, 0.6),
+        external_confusion=((1, 2), (3, 4)),
+    )
+    split = Split.STRATIFIED
+    return Scores(
+        (cell,),
+        (Comparison(ALERT, ALERT, split, ALERT, ALERT, 0.1, 0.01, 0.04),),
+        (Ranks(ALERT, split, (ALERT, "b"), (1.0, 2.0), 3, 0.01, 0.5),),
+        (Control(ALERT, ALERT, ALERT, split, 0.5, 0.9, Interval(0.4, 0.6), 20, True),),
+        (ALERT,),
+    )
+
+
+def test_no_name_becomes_an_element(hostile: Scores) -> None:
+    known = Task(
+        name="t", group=ALERT, classes=["a", "b"], source=ALERT, citation=ALERT
+    ).model_copy(update={"name": ALERT})
+    text = page(hostile, Facts(tasks={ALERT: known}))
+    assert text.count("<script>") == 1
+    assert ALERT not in text
+    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 20
+
+
+def test_all_elements_are_closed_in_order(hostile: Scores) -> None:
+    assert Elements(page(hostile)).open == []
+
+
+def test_the_policy_names_the_script_by_its_hash_and_allows_nothing_else(hostile: Scores) -> None:
+    text = page(hostile)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy.startswith("default-src 'none'")
+    assert f"script-src 'sha256-{digest}';" in policy
+
+
+def test_the_page_asks_for_nothing_outside_of_itself(hostile: Scores) -> None:
+    for tag, attributes in Elements(page(hostile)).tags:
+        assert tag not in {"link", "img", "iframe", "object", "image", "use"}
+        assert not {"src", "srcset", "action"} & attributes.keys()
+        assert (attributes.get("href") or "#").startswith("#")
+        assert not [name for name in attributes if name.startswith("on")]
+
+
+def test_ids_are_unique_and_links_lead_to_them(make_cell: MakeCell) -> None:
+    cells = (make_cell(), make_cell(task="sad"), make_cell(task="sad", protocol="paper"))
+    tags = Elements(page(Scores(cells))).tags
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    links = {attributes["href"] for tag, attributes in tags if tag == "a"}
+    assert len(ids) == len(set(ids))
+    assert links == {"#task-0", "#task-1"}
+    assert {str(link).removeprefix("#") for link in links} <= set(ids)
+
+
+def test_one_cell_alone_makes_a_page_without_what_needs_more(make_cell: MakeCell) -> None:
+    text = page(Scores((make_cell(),)))
+    assert "<h2>Ranks</h2>" not in text
+    assert "<h2>Pairs of models</h2>" not in text
+    assert "<h2>Controls</h2>" not in text
+    assert "Sort by JD of" not in text
+    assert text.count("<svg ") == 2  # its matrix and its curves
+
+
+def test_every_model_of_a_task_has_its_plots(make_cell: MakeCell) -> None:
+    external = {"external": 0.5, "external_confusion": ((1, 2), (3, 4))}
+    cells = tuple(make_cell(model=name, **external) for name in "abc")
+    assert page(Scores(cells)).count("<svg ") == 9
+
+
+def test_a_score_that_cannot_be_made_again_is_marked_in_its_cell(make_cell: MakeCell) -> None:
+    text = page(Scores((make_cell(is_reproducible=False), make_cell(model="b"))))
+    assert text.count('<small class="off">not reproducible</small>') == 1
+
+
+def test_equal_scores_give_equal_bytes(make_cell: MakeCell, tmp_path: Path) -> None:
+    scores = Scores((make_cell(), make_cell(task="sad")))
+    first, second = (
+        [Path(path).read_bytes() for path in write_report(scores, tmp_path / name, facts=Facts())]
+        for name in ("a", "b")
+    )
+    assert first == second
+    assert len(first) == 4
+
+
+def test_a_report_is_written_over_the_one_before(make_cell: MakeCell, tmp_path: Path) -> None:
+    write_report(Scores((make_cell(task="before"),)), tmp_path, facts=Facts())
+    for path in write_report(Scores((make_cell(task="after"),)), tmp_path, facts=Facts()):
+        text = Path(path).read_text()
+        assert "after" in text
+        assert "before" not in text
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_name_that_is_no_utf_8_does_not_end_a_report(make_cell: MakeCell, tmp_path: Path) -> None:
+    scores = Scores((make_cell(classes=("a\udcff", "b")),), notes=("b\udcff",))
+    page_path, *_ = write_report(scores, tmp_path, facts=Facts())
+    assert "b?" in Path(page_path).read_text()
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_line(make_cell: MakeCell, tmp_path: Path) -> None:
+    (tmp_path / "report").write_text("mine")
+    with pytest.raises(OutputError, match="it is a file"):
+        write_report(Scores((make_cell(),)), tmp_path / "report", facts=Facts())
+
+
+def test_an_output_without_probes_is_one_line_with_the_way_out() -> None:
+    with pytest.raises(OutputError, match=r"out has no scored probes; run embedlib probe sweep"):
+        selected(Scores(), out="out")
+
+
+def test_an_output_with_half_a_sweep_says_what_is_missing() -> None:
+    with pytest.raises(OutputError, match="gtzan: fold 3 is missing"):
+        selected(Scores(notes=("gtzan: fold 3 is missing",)), out="out")
+
+
+def test_a_protocol_that_was_not_run_is_one_line_with_those_that_were(make_cell: MakeCell) -> None:
+    with pytest.raises(ConfigError, match="'papers'; choose pooled"):
+        selected(Scores((make_cell(),)), out="out", protocol="papers")
+
+
+def test_one_protocol_can_be_shown_alone(make_cell: MakeCell) -> None:
+    def scores(*protocols: str) -> Scores:
+        split = Split.STRATIFIED
+        return Scores(
+            tuple(make_cell(protocol=p) for p in protocols),
+            tuple(Comparison("t", p, split, "a", "b", 0.1, 0.1, 0.1) for p in protocols),
+            tuple(Ranks(p, split, ("a", "b"), (1.0, 2.0), 3, 0.1, 0.5) for p in protocols),
+            tuple(
+                Control("t", "a", p, split, 0.5, 0.5, Interval(0.4, 0.6), 20, False)
+                for p in protocols
+            ),
+        )
+
+    assert selected(scores("paper", "pooled"), out="out", protocol="paper") == scores("paper")
+
+
+def test_the_report_of_a_store_lies_in_the_working_folder() -> None:
+    assert report_folder("s3://bucket/out") == Path("report")
+    assert report_folder("out") == Path("out/report")
+    assert not isinstance(report_folder("s3://bucket/out"), StorePath)
