@@ -18,11 +18,13 @@ import psutil
 import pytest
 
 import embedlib
+from embedlib.probes.fit_rows import fits_table
+from embedlib.probes.table import read_fits
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 MODEL = "untrained-msd-musicnn-1"
-JOB = Path(__file__).parents[2] / "jobs" / "extract.py"
+JOBS = Path(__file__).parents[2] / "jobs"
 RAY = str(Path(sys.executable).with_name("ray"))
 PATIENCE_S = 240.0
 
@@ -150,10 +152,13 @@ class Cluster:
     def _n_sockets(self) -> int:
         return len([*self._folder.glob("session_2*/sockets/raylet*")])
 
-    def submit(self, name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """Have the head run the job, as `ray job submit` does, and wait for its end."""
+    def submit(
+        self, name: str, *arguments: object, job: str = "extract.py"
+    ) -> subprocess.CompletedProcess[str]:
+        """Have the head run a job, as `ray job submit` does, and wait for its end."""
         dashboard = f"http://127.0.0.1:{self._dashboard_port}"
-        line = ("job", "submit", f"--submission-id={name}", "--", sys.executable, JOB, *arguments)
+        own = (sys.executable, JOBS / job, *arguments)
+        line = ("job", "submit", f"--submission-id={name}", "--", *own)
         return subprocess.run(
             [RAY, *map(str, line)],
             env=self.environment | {"RAY_API_SERVER_ADDRESS": dashboard},
@@ -277,6 +282,27 @@ def test_a_double_submit_is_refused_by_name_and_the_next_try_is_not(
     assert '"n_rows": 0' in resumed.stdout
     assert embedlib.verify(out).problems == ()
     assert embedlib.diff(out, clean).differences == ()
+
+
+def test_a_sweep_that_is_submitted_gives_the_table_of_one_process(
+    cluster: Cluster, command: Command, clean: Path, tmp_path: Path
+) -> None:
+    labels, task = tmp_path / "labels.csv", tmp_path / "parity.yaml"
+    track_ids = embedlib.open(clean).tracks(MODEL).track_ids
+    lines = [f"{name},{('even', 'odd')[n % 2]}" for n, name in enumerate(track_ids)]
+    labels.write_text("\n".join(["track_id,label", *lines]))
+    task.write_text("name: parity\nclasses: [even, odd]\n")
+    here, there = (shutil.copytree(clean, tmp_path / name) for name in ("here", "there"))
+    line = ("--tasks", f"{task}={labels}", "--folds", 3, "--repeats", 1, "--controls", 2)
+    done = cluster.submit(
+        "sweep", "--out", there, *line, "--address", "auto", "--json", job="probe_sweep.py"
+    )
+    command("probe", "sweep", "--out", here, *line, "--local")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"n_fits": 9' in done.stdout
+    tables = [fits_table(read_fits(out)).drop_columns("wall_s") for out in (here, there)]
+    assert tables[0].sort_by("fit_id") == tables[1].sort_by("fit_id")
 
 
 def test_a_cluster_that_loses_a_node_and_gains_another_loses_no_rows(
