@@ -41,7 +41,8 @@ def ask() -> Ask:
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two songs a label, told by their names; one of the slow ones is a copy of a fast one."""
-    folder = tmp_path_factory.mktemp("songs")
+    folder = tmp_path_factory.mktemp("tasks") / "songs"
+    folder.mkdir()
     for seed, name in enumerate(["fast_1", "fast_2", "slow_1"]):
         samples = synthesise_music(4.0, sr_hz=SR_HZ, seed=seed)
         write_audio(folder / f"{name}.wav", samples, sr_hz=SR_HZ)
