@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from embedlib.catalog.formats import BYTES_PER_S, UNKNOWN_BYTES_PER_S, extension
-from embedlib.catalog.uris import without_query
+from embedlib.catalog.uris import stored, without_query
 from embedlib.errors import ConfigError
 from embedlib.records import Shard, Track
 
@@ -176,12 +176,12 @@ def cut_shards(
     for track in tracks:
         audio_s = estimate_audio_s(track)
         if shard and (len(shard) == limits.n_tracks or shard_s + audio_s > limits.audio_s):
-            yield _shard_id(shard), shard
+            yield shard_id_of(shard), shard
             shard, shard_s = [], 0.0
         shard.append(track)
         shard_s += audio_s
     if shard:
-        yield _shard_id(shard), shard
+        yield shard_id_of(shard), shard
 
 
 def usual_shard_s(total_s: float) -> float:
@@ -248,14 +248,72 @@ def group_shards(tracks: Iterable[Track]) -> list[Shard]:
     ]
 
 
+def shard_id_of(tracks: Sequence[Track]) -> str:
+    """Derive the id of a shard from what is embedded, not from where it lies: that may be moved.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+        All of the shard, in the order of their ids.
+
+    Returns
+    -------
+    shard_id : str
+        Another one where a track, its version or its stretch is another, or one is left out.
+
+    Examples
+    --------
+    >>> shard_id_of([Track("a", "/x/a", 1, "17")]) == shard_id_of([Track("a", "/y/a", 1, "17")])
+    True
+    """
+    return _digits(
+        [(track.track_id, track.version, track.start_s, track.end_s) for track in tracks]
+    )
+
+
+def placed_shard_id(tracks: Sequence[Track]) -> str:
+    """Derive the id of a shard from what is embedded and from where it lies.
+
+    A track that has changed while its version has not, in its size or its place, is planned anew;
+    that shows in its shard alone.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+        All of the shard, in the order of their ids.
+
+    Returns
+    -------
+    shard_id : str
+        Another one where anything of `shard_id_of`, a size or a place is another.
+
+    Examples
+    --------
+    >>> one, other = Track("a", "/x/a", 1, "17"), Track("a", "/y/a", 1, "17")
+    >>> placed_shard_id([one]) == placed_shard_id([other])
+    False
+    """
+    return _digits(
+        [
+            (
+                track.track_id,
+                track.version,
+                track.start_s,
+                track.end_s,
+                track.size,
+                stored(track.uri),
+            )
+            for track in tracks
+        ]
+    )
+
+
+def _digits(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:N_ID_DIGITS]
+
+
 def _file_s(track: Track) -> float:
     if track.size < 0:
         return UNKNOWN_AUDIO_S
     ending = extension(without_query(track.uri))
     return track.size / BYTES_PER_S.get(ending, UNKNOWN_BYTES_PER_S)
-
-
-def _shard_id(tracks: Sequence[Track]) -> str:
-    """Derive an id from what is embedded, not from where it lies, so that it may be moved."""
-    content = [(track.track_id, track.version, track.start_s, track.end_s) for track in tracks]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:N_ID_DIGITS]

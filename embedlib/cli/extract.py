@@ -13,6 +13,7 @@ from embedlib.cli.output import print_json, say
 if TYPE_CHECKING:
     from embedlib.config import ExtractConfig
     from embedlib.run.extract import RunSummary
+    from embedlib.run.index_summary import IndexSummary
     from embedlib.run.retry import RetrySummary
 
 NEW_FAILURES = 3
@@ -158,7 +159,33 @@ def checked_config(arguments: Mapping[str, Any]) -> ExtractConfig:
     ConfigError
         If an option is unknown or wrong.
     """
-    from embedlib.config import extract_config, read_config
+    from embedlib.config import extract_config
+
+    values, origin = given_values(arguments)
+    return extract_config(values, origin=origin)
+
+
+def given_values(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Put together what the command line and the file of `--config` say, unchecked.
+
+    Parameters
+    ----------
+    arguments : mapping of str to Any
+        All arguments of `extract` by name.
+
+    Returns
+    -------
+    values : dict of str to Any
+        Fields of `ExtractConfig` that somebody has set.
+    origin : str
+        Where they come from, for errors.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read.
+    """
+    from embedlib.config import read_config
 
     flags = dict(arguments)
     config, *_ = (flags.pop(name) for name in ("config", "json", "quiet"))
@@ -166,7 +193,7 @@ def checked_config(arguments: Mapping[str, Any]) -> ExtractConfig:
         flags[name] = [part for text in flags[name] or () for part in text.split(",")]
     given = {name: value for name, value in flags.items() if value not in (None, [])}
     values = read_config(config) if config else {}
-    return extract_config(values | given, origin=str(config) if config else "command line")
+    return values | given, str(config) if config else "command line"
 
 
 def run_and_show(config: ExtractConfig, *, quiet: bool) -> RunSummary:
@@ -208,16 +235,15 @@ def summary_lines(summary: RunSummary) -> list[str]:
     """
     lines = [_main_line(summary)]
     if summary.n_failed:
-        failed = [f"{n} {status}" for status, n in summary.statuses.items() if status not in _KEPT]
-        lines.append(f"failed: {', '.join(failed)}; see `embedlib failures {summary.out}`")
+        lines.append(failures_line(summary))
     if summary.decoding:
-        lines.append(_decoding_line(summary))
+        lines.append(decoding_line(summary))
     if summary.predicted_s is not None:
         lines.append(f"predicted: {summary.predicted_s:.1f} s from the first shard on")
     if summary.n_changed or summary.n_vanished:
         lines.append(
             f"{summary.n_changed} tracks have changed and {summary.n_vanished} have vanished since "
-            "they were planned; their rows were left as they are"
+            "they were planned; their rows were left as they are, `embedlib index` takes them up"
         )
     if summary.untrained:
         lines.append(
@@ -229,6 +255,23 @@ def summary_lines(summary: RunSummary) -> list[str]:
     return lines
 
 
+def failures_line(summary: RunSummary | IndexSummary) -> str:
+    """Say which tracks of a run have no embedding, by reason.
+
+    Parameters
+    ----------
+    summary : RunSummary or IndexSummary
+        What was done.
+
+    Returns
+    -------
+    line : str
+        For people.
+    """
+    failed = [f"{n} {status}" for status, n in summary.statuses.items() if status not in _KEPT]
+    return f"failed: {', '.join(failed)}; see `embedlib failures {summary.out}`"
+
+
 _ONE_OF = {
     "decodes": "decode",
     "resamplings": "resampling",
@@ -236,7 +279,19 @@ _ONE_OF = {
 }
 
 
-def _decoding_line(summary: RunSummary) -> str:
+def decoding_line(summary: RunSummary | IndexSummary) -> str:
+    """Say what was done to the audio.
+
+    Parameters
+    ----------
+    summary : RunSummary or IndexSummary
+        What was done.
+
+    Returns
+    -------
+    line : str
+        For people.
+    """
     counts = []
     for name, done in summary.decoding.items():
         what = _ONE_OF[name] if done == 1 else name.replace("_", " ")
@@ -260,12 +315,12 @@ def _main_line(summary: RunSummary) -> str:
     )
 
 
-def exit_code(summary: RunSummary | RetrySummary, *, max_failed: int) -> int:
+def exit_code(summary: RunSummary | RetrySummary | IndexSummary, *, max_failed: int) -> int:
     """Say by a number how a run ended.
 
     Parameters
     ----------
-    summary : RunSummary or RetrySummary
+    summary : RunSummary, RetrySummary or IndexSummary
         What was done.
     max_failed : int
         New failures that are none to speak of.

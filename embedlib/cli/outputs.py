@@ -91,11 +91,11 @@ def failures(
 
 
 def diff(
-    out1: Annotated[str, typer.Argument(help="An output.")],
-    out2: Annotated[str, typer.Argument(help="Another output.")],
+    out1: Annotated[str, typer.Argument(help="An output, or OUT@3 for its third state.")],
+    out2: Annotated[str, typer.Argument(help="Another output, or another state.")],
     json: Json = False,
 ) -> None:
-    """Compare the rows of two outputs; exit code 1 when they differ.
+    """Compare the rows of two outputs, or of two states of one; exit code 1 when they differ.
 
     Example: embedlib diff OUT1 OUT2
     """

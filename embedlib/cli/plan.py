@@ -91,7 +91,7 @@ def _show(outlook: Outlook) -> None:
     if outlook.n_changed or outlook.n_vanished:
         say(
             f"{outlook.n_changed} tracks have changed and {outlook.n_vanished} have vanished since "
-            "they were planned; they are left as they are"
+            "they were planned; they are left as they are, `embedlib index` takes them up"
         )
     print_table(
         [

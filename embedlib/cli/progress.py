@@ -96,7 +96,7 @@ class Progress(RunWatcher):
             self._live.stop()
 
     def on_plan(self, plan: RunPlan) -> None:
-        """Learn how much there is to do, and start to show it.
+        """Learn how much there is to do, and show it; a run may have one plan after another.
 
         Parameters
         ----------
@@ -105,13 +105,16 @@ class Progress(RunWatcher):
         """
         if not plan.shards:
             return
+        self._n_rows = self._n_done = self._n_failed = 0
+        self._planned_s = self._done_s = 0.0
+        self._is_started = False
         self._audio = _AudioCount(plan.models)
         self._sizes = plan.sizes
         for shard_id, size in plan.sizes.items():
             self._n_rows += size.n_tracks * len(plan.models[shard_id])
             self._planned_s += size.audio_s * len(plan.models[shard_id])
         self._started = self._said = time.monotonic()
-        if self._console.is_terminal:
+        if self._console.is_terminal and self._live is None:
             self._live = Live(
                 get_renderable=self._render, console=self._console, refresh_per_second=4
             )

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 import numpy as np
 
 from embedlib.audio.waveform import AudioStream, as_failure
+from embedlib.catalog.duplicates import is_duplicate
 from embedlib.catalog.uris import is_url
 from embedlib.errors import AudioError
 from embedlib.features.front_end import FrontEnd, front_end
@@ -33,6 +34,7 @@ CHUNK_BYTES = 1 << 20
 """Frames per chunk: a call through the object store costs 2 ms at this size and little more than
 its fixed price below it, while 43 s of MusiCNN frames take half a second to embed."""
 
+_TAKEN = "another file of the listing has this id; give each a track_id in a manifest"
 
 _Blocks = Mapping[Signal, Float32]
 
@@ -166,6 +168,8 @@ class _ShardDecoder:
         for index, track in enumerate(shard.tracks):
             if reason := reasons.get(index):
                 self._end(DecodedTrack(index, Status.CRASHED, error=reason))
+            elif is_duplicate(track):
+                self._end(DecodedTrack(index, Status.DUPLICATE_ID, error=_TAKEN))
             else:
                 yield from self.track(index, track)
         yield from self.rest()

@@ -68,6 +68,8 @@ class RunPlan:
         How many workers a model may have under Ray.
     grow_to : int or None
         Cores or cards that the autoscaler of the cluster may be asked for; None for none.
+    begun : mapping of str to frozenset of str
+        Pending shards that a model has rows of already, such as those of moved files.
     """
 
     out: Place
@@ -83,6 +85,7 @@ class RunPlan:
     accept_missing: bool = False
     pool: PoolLimits = field(default_factory=PoolLimits)
     grow_to: int | None = None
+    begun: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def is_one_model(self) -> bool:
@@ -151,12 +154,13 @@ class Commits:
 
     Parameters
     ----------
-    out : Path or StorePath
-        The output folder.
+    plan : RunPlan
+        Of the run.
     """
 
-    def __init__(self, out: Place) -> None:
-        self._out = out
+    def __init__(self, plan: RunPlan) -> None:
+        self._out = plan.out
+        self._begun = plan.begun
         self._committers: dict[str, Committer] = {}
 
     def carry_out(self, action: Commit) -> Committed:
@@ -194,8 +198,10 @@ class Commits:
             self._committers[action.model] = Committer(self._out, action.model)
         committer = self._committers[action.model]
         settled = committer.commit(action.parts)
-        done = committer.shard_ids() if settled.lost else settled.committed
-        return Committed(action.model, tuple(done))
+        done = {*settled.committed, *settled.lost}
+        if settled.lost:
+            done |= committer.shard_ids() - self._begun.get(action.model, frozenset())
+        return Committed(action.model, tuple(sorted(done)))
 
 
 def discard(out: Place, part: PartResult) -> None:

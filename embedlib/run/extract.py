@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,20 +11,20 @@ from typing import Any
 from embedlib.catalog.listing import list_sources
 from embedlib.catalog.places import require_exclusive
 from embedlib.config import ExtractConfig, extract_config
-from embedlib.records import KEPT, DecodeStats
 from embedlib.run.auth import require_tokens
 from embedlib.run.driver import Interruption, Observer, RunPlan
 from embedlib.run.estimate import known_estimate
-from embedlib.run.events import DecodeEnded, Event, Written
-from embedlib.run.job import ModelJob
+from embedlib.run.events import Event
 from embedlib.run.local import LocalDriver
 from embedlib.run.planning import check_manifests, ready_jobs, run_plan
 from embedlib.run.run_folder import CONFIG_FILE, config_text, write_record
 from embedlib.run.scheduler import Scheduler
+from embedlib.run.tally import Tally
 from embedlib.tables.catalog import adopt
 from embedlib.tables.layout import output_root
 from embedlib.tables.manifest import ensure_manifest
 from embedlib.tables.pending import pending_shards
+from embedlib.tables.states import record_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,49 +85,6 @@ class RunSummary:
     decoding_saved: dict[str, int]
     signal_number: int
     predicted_s: float | None = None
-
-
-class _Tally:
-    """Counts of what the parts of this run hold, and of what decoding them took."""
-
-    def __init__(self, jobs: Mapping[str, ModelJob]) -> None:
-        self._front_ends = {name: job.front_end for name, job in jobs.items()}
-        self._stats: dict[str, DecodeStats] = {}
-        self.statuses: Counter[str] = Counter()
-        self.n_patches = 0
-        self.audio_s = 0.0
-        self.done: Counter[str] = Counter()
-        self.separately: Counter[str] = Counter()
-
-    def observe(self, event: Event) -> None:
-        match event:
-            case DecodeEnded(attempt_id, stats):
-                self._decoded(attempt_id, stats)
-            case Written(attempt_id, part, stats):
-                if stats.n_decodes:
-                    self._decoded(attempt_id, stats)
-                self.statuses.update(dict(part.statuses))
-                self.n_patches += part.n_patches
-                self.audio_s += part.audio_s
-                self._count_alone(attempt_id, self._front_ends[part.model])
-
-    def _decoded(self, attempt_id: str, stats: DecodeStats) -> None:
-        self._stats[attempt_id] = stats
-        self.done["decodes"] += stats.n_decodes
-        self.done["resamplings"] += stats.n_resamplings
-        self.done["front_end_passes"] += sum(n_tracks for _, n_tracks, _ in stats.passes)
-
-    def _count_alone(self, attempt_id: str, front_end: str) -> None:
-        """Add what a run of this model alone would have taken."""
-        stats = self._stats.get(attempt_id, DecodeStats())
-        self.separately["decodes"] += stats.n_decodes
-        for name, n_tracks, n_resamplings in stats.passes:
-            if name == front_end:
-                self.separately["resamplings"] += n_resamplings
-                self.separately["front_end_passes"] += n_tracks
-
-    def saved(self) -> dict[str, int]:
-        return {name: self.separately[name] - done for name, done in self.done.items()}
 
 
 class RunWatcher:
@@ -213,7 +168,7 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
         text = json.dumps(asdict(forecast), indent=2) + "\n"
         write_record(out, plan.run_id, name="estimate.json", text=text)
     watcher.on_plan(plan)
-    tally = _Tally(jobs)
+    tally = Tally(jobs)
 
     def observe(event: Event, scheduler: Scheduler) -> None:
         tally.observe(event)
@@ -232,7 +187,7 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
         n_rows=tally.statuses.total(),
         n_patches=tally.n_patches,
         statuses=dict(sorted(tally.statuses.items())),
-        n_failed=sum(n for status, n in tally.statuses.items() if status not in KEPT),
+        n_failed=tally.n_failed,
         audio_s=tally.audio_s,
         wall_s=time.monotonic() - started,
         decoding=dict(tally.done),
@@ -242,6 +197,8 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
     )
     text = json.dumps(asdict(summary), indent=2) + "\n"
     write_record(out, plan.run_id, name="summary.json", text=text)
+    if not signal_number:
+        record_state(out, plan.run_id, "extract")
     return summary
 
 

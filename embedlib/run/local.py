@@ -59,7 +59,7 @@ class LocalDriver:
         self._plan = plan
         self._observe = observe
         self._scheduler = plan.scheduler()
-        self._commits = Commits(plan.out)
+        self._commits = Commits(plan)
         self._streams: dict[str, Generator[FeatureChunk, None, DecodeStats]] = {}
         self._chunks: dict[tuple[str, int], FeatureChunk] = {}
         self._n_chunks: dict[str, int] = {}

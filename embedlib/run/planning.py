@@ -112,7 +112,7 @@ def run_plan(
     jobs : ReadyJobs
         How that is done.
     pending : mapping of str to PendingShards
-        What each model has still to do; a shard has the same tracks for all.
+        What each model has still to do.
 
     Returns
     -------
@@ -121,9 +121,12 @@ def run_plan(
     """
     source: dict[str, PendingShards] = {}
     models: dict[str, tuple[str, ...]] = {}
+    begun = {name: of_model.begun for name, of_model in pending.items()}
     for name, of_model in pending.items():
         for shard_id in of_model:
-            source[shard_id] = of_model
+            # Decoded once for all models: whole, where they may lack different tracks of it.
+            differs = shard_id in source and any(shard_id in each for each in begun.values())
+            source[shard_id] = of_model.whole() if differs else of_model
             models[shard_id] = (*models.get(shard_id, ()), name)
     run_id = new_run_id()
     sizes = {shard_id: of_model.sizes[shard_id] for shard_id, of_model in source.items()}
@@ -142,6 +145,7 @@ def run_plan(
         worker_memory_bytes=config.worker_memory_mb << 20,
         pool=PoolLimits(config.pool_min, config.pool_max),
         grow_to=config.grow_to,
+        begun=begun,
     )
 
 

@@ -185,6 +185,22 @@ def unseen_shard(shard: Shard, reason: str) -> RunError:
     )
 
 
+def is_unseen(error: RunError) -> bool:
+    """Say whether a run stopped because files cannot be opened, by `unseen_shard`.
+
+    Parameters
+    ----------
+    error : RunError
+        That ended a run.
+
+    Returns
+    -------
+    is_unseen : bool
+        No other error of a run is about one shard.
+    """
+    return hasattr(error, "shard_id")
+
+
 def second_look(shard: Shard) -> str:
     """Try again to open files of a shard, from this process.
 

@@ -74,7 +74,7 @@ class RayDriver:
         self._plan = plan
         self._observe = observe
         self._scheduler = plan.scheduler()
-        self._commits = Commits(plan.out)
+        self._commits = Commits(plan)
         self._background = Background()
         self._members = Membership()
         self._workers = Workers(

@@ -9,35 +9,33 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from embedlib.catalog.stores import Place
-from embedlib.config import ExtractConfig, extract_config
-from embedlib.errors import ConfigError, OutputError
-from embedlib.models.spec import UNTRAINED_PREFIX
+from embedlib.errors import ConfigError
 from embedlib.records import KEPT, Status
 from embedlib.run.driver import RunPlan
 from embedlib.run.extract import RunWatcher, drive
-from embedlib.run.instances import instances
-from embedlib.run.planning import ReadyJobs, check_manifests, ready_jobs, run_plan
+from embedlib.run.groups import TableGroup, table_groups
+from embedlib.run.planning import check_manifests, run_plan
 from embedlib.run.run_folder import (
     CONFIG_FILE,
     config_text,
     new_run_id,
-    run_configs,
     write_record,
 )
 from embedlib.run.staging import Staging, new_staging, put_leftovers_in_place
 from embedlib.tables.catalog import read_tracks
-from embedlib.tables.layout import RUNS_FOLDER, OutLike, existing_root, model_folder
+from embedlib.tables.layout import OutLike, existing_root, model_folder
 from embedlib.tables.manifest import ensure_manifest
 from embedlib.tables.pending import PendingShards
 from embedlib.tables.planned import PlannedTracks
 from embedlib.tables.reader import open_output
 from embedlib.tables.replace import Replaced
+from embedlib.tables.states import record_state
 
 Watch = Callable[[], AbstractContextManager[RunWatcher]]
 """Makes somebody who looks on, for each run that a retry takes."""
@@ -76,15 +74,6 @@ class RetrySummary:
     n_failed: int
     wall_s: float
     signal_number: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Tables that were made with the same options."""
-
-    config: ExtractConfig
-    jobs: ReadyJobs
-    tables: tuple[str, ...]
 
 
 def run_retry(
@@ -135,10 +124,12 @@ def run_retry(
     tables = tuple(models) or open_output(root).models
     wanted = {table: _tracks_of(root, table, wanted_statuses) for table in tables}
     pending = {table: keys for table, keys in wanted.items() if keys}
-    for group in _groups(root, pending, options) if pending else ():
+    for group in table_groups(root, pending, options=options):
         if not done.signal_number:
             with watch() as watcher:
                 done.add(*_run_group(root, group, pending, wanted_statuses, watcher))
+    if done.run_ids and not done.signal_number:
+        record_state(root, done.run_ids[-1], "retry")
     return RetrySummary(
         out=str(root),
         run_ids=tuple(done.run_ids),
@@ -191,33 +182,9 @@ def _tracks_of(root: Place, table: str, statuses: Collection[str]) -> frozenset[
     return frozenset(found)
 
 
-def _groups(root: Place, tables: Iterable[str], options: Mapping[str, Any]) -> Iterator[_Group]:
-    """Find for each table the last run that was for it."""
-    left = list(tables)
-    for values in run_configs(root):
-        config = extract_config({**values, **options, "out": str(root)}, origin=CONFIG_FILE)
-        if left and _may_make(config).intersection(left):
-            jobs = ready_jobs(config, out=root)
-            own = tuple(table for table in left if table in jobs.models)
-            left = [table for table in left if table not in own]
-            if own:
-                yield _Group(config, jobs, own)
-    if left:
-        raise OutputError(
-            f"no run in {root / RUNS_FOLDER} tells how {', '.join(left)} was made",
-            fix="restore its config.yaml, or name other models",
-        )
-
-
-def _may_make(config: ExtractConfig) -> set[str]:
-    """Name the tables of a configuration, whether weights are there or not."""
-    named = {instance.table for instance in instances(config.models)}
-    return named | {f"{UNTRAINED_PREFIX}{table}" for table in named}
-
-
 def _run_group(
     root: Place,
-    group: _Group,
+    group: TableGroup,
     wanted: Mapping[str, Collection[str]],
     statuses: Sequence[str],
     watcher: RunWatcher,
@@ -240,7 +207,7 @@ def _run_group(
 
 
 def _plan(
-    root: Place, group: _Group, wanted: Mapping[str, Collection[str]], staging: Staging
+    root: Place, group: TableGroup, wanted: Mapping[str, Collection[str]], staging: Staging
 ) -> RunPlan:
     """Say what is to be made, and that it goes where the old rows are not."""
     models = {

@@ -2,7 +2,8 @@
 
 A batch of parts is one Delta transaction, with one application transaction per shard in it. A
 commit that another driver's commit of the same shard has overtaken is refused as a whole; then
-the log is read again, and what is not yet there is tried again. The first writer of a shard wins.
+the log is read again, and what is not yet there is tried again. The first writer of a row wins:
+of a shard that has rows already, such as those of moved files, only what it lacks is added.
 
 A driver commits each second, to a table that may have a million files: it keeps the table open,
 reads what is new in its log, and asks about the shards at hand.
@@ -10,16 +11,13 @@ reads what is new in its log, and asks about the shards at hand.
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
@@ -27,11 +25,13 @@ from deltalake.transaction import AddAction, RemoveAction
 from embedlib.catalog.stores import Place
 from embedlib.errors import OutputError, RunError
 from embedlib.records import PartResult
+from embedlib.tables.additions import add_action
 from embedlib.tables.delta import TablePlace, table_place
 from embedlib.tables.durable import refusals
+from embedlib.tables.keys import stored_keys
 from embedlib.tables.layout import OutLike, model_folder
 from embedlib.tables.manifest import read_manifest
-from embedlib.tables.parquet import parquet_file
+from embedlib.tables.rewriting import PartWriter, rows_of, schema_of
 from embedlib.tables.snapshot import FileIndex, LoggedFile, read_snapshot, unreadable_log
 from embedlib.tables.vectors import model_schema
 
@@ -54,7 +54,8 @@ class Commit:
     committed : tuple of str
         Shards whose part the log names, whether by this call or by an earlier one.
     lost : tuple of str
-        Shards that another part won; their files were deleted.
+        Shards of which the table had rows of this part already, and has all now; the file was
+        deleted.
     """
 
     committed: tuple[str, ...]
@@ -131,19 +132,53 @@ class Committer:
 
     def _append_missing(self, parts: Sequence[PartResult]) -> set[str]:
         """Commit until the log has every shard, and name those of the parts that it names."""
+        rests = PartWriter(self._folder, cause="rest")
         for _ in range(MAX_REFUSALS):
             table = self._newest()
-            files = FileIndex(table, self._folder)
-            whole, mixed = files.of_shards({part.shard_id for part in parts}), files.mixed()
-            done = {file.shard_id for file in whole} | self._shards_in(mixed)
-            missing = _first_of_each_shard(parts, done=done)
+            index = FileIndex(table, self._folder)
+            files = (*index.of_shards({part.shard_id for part in parts}), *index.mixed())
+            logged = {file.path.name for file in files}
+            rests.settle(logged)
+            missing = self._missing(parts, files, rests, logged=logged)
             if not missing or self._try_to_append(table, missing):
-                logged = {file.path.name for file in (*whole, *mixed)}
                 return logged.union(part.file_name for part in missing)
         raise RunError(
             f"the log of {self._folder} refused {MAX_REFUSALS} commits",
             fix="see what else writes there, then run the same command again",
         )
+
+    def _missing(
+        self,
+        parts: Iterable[PartResult],
+        files: Sequence[LoggedFile],
+        rests: PartWriter,
+        *,
+        logged: Collection[str],
+    ) -> list[PartResult]:
+        """Give the first part of each shard, or what of its rows the table lacks."""
+        begun = self._shards_in(files)
+        settled = {part.shard_id for part in parts if part.file_name in logged}
+        missing: dict[str, PartResult | None] = {}
+        for part in parts:
+            shard_id = part.shard_id
+            if shard_id in missing or shard_id in settled:
+                continue
+            near = [file for file in files if shard_id in self._shards_in_one(file)]
+            missing[shard_id] = self._rest(part, near, rests) if shard_id in begun else part
+        return [part for part in missing.values() if part is not None]
+
+    def _rest(
+        self, part: PartResult, files: Sequence[LoggedFile], rests: PartWriter
+    ) -> PartResult | None:
+        """Give what of a part some files lack: all of it, or a copy of some rows, or nothing."""
+        own = LoggedFile(self._folder / part.file_name, part.n_rows, part.n_bytes, part.shard_id)
+        there = {row.key for row in stored_keys(files)}
+        lacking = [row.row_no for row in stored_keys([own]) if row.key not in there]
+        if len(lacking) == part.n_rows:
+            return part
+        schema = schema_of(own)
+        rows = rows_of(own, schema=schema, rows=lacking)
+        return rests.write(rows, schema=schema, shard_id=part.shard_id) if lacking else None
 
     def _try_to_append(self, table: DeltaTable, parts: Sequence[PartResult]) -> bool:
         try:
@@ -165,11 +200,13 @@ class Committer:
             raise unreadable_log(self._folder, exc) from exc
         return self._table
 
-    def _shards_in(self, mixed: Iterable[LoggedFile]) -> set[str]:
-        """Name the shards in compacted files, each of which is read once."""
-        return {shard_id for file in mixed for shard_id in self._shards_in_one(file)}
+    def _shards_in(self, files: Iterable[LoggedFile]) -> set[str]:
+        return {shard_id for file in files for shard_id in self._shards_in_one(file)}
 
     def _shards_in_one(self, file: LoggedFile) -> set[str]:
+        """Name the shards of a file; compacted ones are read for that, once each."""
+        if file.shard_id:
+            return {file.shard_id}
         if file.path not in self._in_mixed:
             self._in_mixed[file.path] = file.shard_ids()
         return self._in_mixed[file.path]
@@ -224,14 +261,6 @@ def committed_shards(out: OutLike, model: str) -> set[str]:
         If the log cannot be read.
     """
     return read_snapshot(model_folder(out, model)).shard_ids()
-
-
-def _first_of_each_shard(parts: Iterable[PartResult], *, done: set[str]) -> list[PartResult]:
-    first: dict[str, PartResult] = {}
-    for part in parts:
-        if part.shard_id not in done:
-            first.setdefault(part.shard_id, part)
-    return list(first.values())
 
 
 def open_or_create(folder: Place, schema: pa.Schema) -> DeltaTable:
@@ -289,65 +318,3 @@ def _append(table: DeltaTable, parts: Sequence[PartResult], *, folder: Place) ->
             schema=table.schema(),
             commit_properties=CommitProperties(app_transactions=transactions),
         )
-
-
-def add_action(folder: Place, part: PartResult) -> AddAction:
-    """Say to the log what a part holds.
-
-    Parameters
-    ----------
-    folder : Path or StorePath
-        Of the model table.
-    part : PartResult
-        A file in it; without a shard where it has rows of several.
-
-    Returns
-    -------
-    action : AddAction
-        With statistics, by which readers skip files.
-
-    Raises
-    ------
-    OutputError
-        If the file is missing, damaged, or not what its writer reported.
-    """
-    return AddAction(
-        path=part.file_name,
-        size=part.n_bytes,
-        partition_values={},
-        modification_time=int(time.time() * 1000),
-        data_change=True,
-        stats=json.dumps(_statistics(folder / part.file_name, part)),
-    )
-
-
-def _statistics(path: Place, part: PartResult) -> dict[str, object]:
-    """Describe a part to readers that skip files; reading the footer proves that it is whole."""
-    with parquet_file(path) as file:
-        footer, n_bytes = file.metadata, path.stat().st_size
-    if (footer.num_rows, n_bytes) != (part.n_rows, part.n_bytes):
-        raise OutputError(
-            f"{path} holds {footer.num_rows} rows in {n_bytes} bytes, "
-            f"its writer reported {part.n_rows} in {part.n_bytes}",
-            fix="delete the file and run the same command again",
-        )
-    # Shards are runs of sorted ids, so that the range finds the file of one track.
-    low, high = _id_range(footer)
-    shard = {"shard_id": part.shard_id} if part.shard_id else {}
-    return {
-        "numRecords": part.n_rows,
-        "minValues": low | shard,
-        "maxValues": high | shard,
-        "nullCount": {"track_id": 0, "shard_id": 0},
-    }
-
-
-def _id_range(footer: pq.FileMetaData) -> tuple[dict[str, str], dict[str, str]]:
-    """Give the least and the greatest id; Parquet keeps none of ids above 4 KiB."""
-    column = footer.schema.names.index("track_id")
-    groups = range(footer.num_row_groups)
-    kept = [footer.row_group(group).column(column).statistics for group in groups]
-    if not all(each is not None and each.has_min_max for each in kept):
-        return {}, {}
-    least, greatest = min(each.min for each in kept), max(each.max for each in kept)
-    return {"track_id": least}, {"track_id": greatest}

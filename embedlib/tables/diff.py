@@ -22,7 +22,7 @@ from embedlib.tables.layout import OutLike
 from embedlib.tables.manifest import fingerprint_differences
 from embedlib.tables.parquet import parquet_file, read_rows
 from embedlib.tables.parts import FOOTER_PREFIX
-from embedlib.tables.reader import Output, open_output
+from embedlib.tables.reader import Output, open_named
 from embedlib.tables.schema import TRACK_COLUMNS
 from embedlib.tables.snapshot import BATCH_BYTES
 from embedlib.tables.tracks import TrackTable
@@ -32,7 +32,10 @@ TOLERANCE: Final = 1e-5
 """Relative l2 distance of vectors that different engines or machines made."""
 
 _STARTS: Final = "patch_t0_ms"
-_COMPARED: Final = tuple(name for name in TRACK_COLUMNS if name != "error")
+_LEFT_OUT: Final = frozenset({"error", "shard_id"})
+"""Words for people, and what a track was planned with: that follows from when it was listed."""
+
+_COMPARED: Final = tuple(name for name in TRACK_COLUMNS if name not in _LEFT_OUT)
 _MAKER: Final = tuple(f"{FOOTER_PREFIX}{key}".encode() for key in ("engine", "machine"))
 
 
@@ -83,12 +86,12 @@ class Diff:
 
 
 def diff(out1: OutLike, out2: OutLike) -> Diff:
-    """Compare all rows of two outputs.
+    """Compare all rows of two outputs, or of two states of one.
 
     Parameters
     ----------
     out1, out2 : str or path-like
-        Two output folders.
+        Two output folders; ``OUT@3`` is the third state of one.
 
     Returns
     -------
@@ -98,9 +101,9 @@ def diff(out1: OutLike, out2: OutLike) -> Diff:
     Raises
     ------
     OutputError
-        If one is no output folder, or a file of it is damaged.
+        If one is no output folder or has no such state, or a file of it is damaged.
     """
-    first, second = open_output(out1), open_output(out2)
+    first, second = open_named(out1), open_named(out2)
     models = sorted({*first.models, *second.models})
     found = [_model_diff(first, second, model) for model in models]
     return Diff(

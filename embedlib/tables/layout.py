@@ -12,7 +12,7 @@ from embedlib.errors import ConfigError, OutputError
 
 CATALOG_FOLDER = "catalog"
 RUNS_FOLDER = "runs"
-RESERVED_FOLDERS = (CATALOG_FOLDER, RUNS_FOLDER, "probes")
+RESERVED_FOLDERS = (CATALOG_FOLDER, RUNS_FOLDER, "probes", "search", "report", "explore")
 MANIFEST_FILE = "model.json"
 
 # deltalake 1.6.6 creates a table in "50%20off" and then looks for it in "50 off".

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 from embedlib.catalog.shards import cut_shards, shard_limits
 from embedlib.catalog.uris import masked
@@ -21,7 +21,8 @@ from embedlib.tables.scratch import Scratch
 N_NAMED: Final = 10
 """Changed and vanished tracks that are named; all are counted."""
 
-_SORTED: Final = f"({TRACK_COLUMNS}, PRIMARY KEY (track_id)) WITHOUT ROWID"
+SORTED: Final = f"({TRACK_COLUMNS}, PRIMARY KEY (track_id)) WITHOUT ROWID"
+"""A table of tracks by their ids."""
 
 _AGAIN: Final = """
     SELECT track_id, uri FROM (
@@ -80,6 +81,61 @@ class Changes:
     vanished: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came in of a listing.
+
+    Attributes
+    ----------
+    n_listed : int
+        Tracks in the table ``listed``: of those with equal ids the first.
+    n_again : int
+        Others, which have the id of an earlier one; they are in the table ``heard`` alone.
+    carried : dict of str to None
+        Columns that some tracks carry along, in the order in which they came.
+    """
+
+    n_listed: int
+    n_again: int
+    carried: dict[str, None]
+
+
+def hear(scratch: Scratch, tracks: Iterable[Track]) -> Heard:
+    """Put a listing into a temporary database, as it comes (`heard`) and sorted (`listed`).
+
+    Parameters
+    ----------
+    scratch : Scratch
+        Without these tables so far.
+    tracks : iterable of Track
+        In any order; read to its end.
+
+    Returns
+    -------
+    heard : Heard
+        What came.
+
+    Raises
+    ------
+    RunError
+        If the temporary folder is full.
+    """
+    carried: dict[str, None] = {}
+
+    def noted() -> Iterator[Track]:
+        for track in tracks:
+            carried.update(dict.fromkeys(name for name, _ in track.carried))
+            yield track
+
+    # As they come, then sorted: to put each in its place at once takes far longer.
+    scratch.run(f"CREATE TABLE heard ({TRACK_COLUMNS})")
+    n_heard = scratch.insert("heard", map(row_of, noted()))
+    scratch.run(f"CREATE TABLE listed {SORTED}")
+    query = "INSERT OR IGNORE INTO listed SELECT * FROM heard ORDER BY track_id, rowid"
+    n_listed = scratch.run(query)
+    return Heard(n_listed, n_heard - n_listed, carried)
+
+
 class Listing:
     """What the sources hold.
 
@@ -112,27 +168,15 @@ class Listing:
 
     def __init__(self, tracks: Iterable[Track]) -> None:
         self._scratch = Scratch()
-        self.carried: dict[str, None] = {}
-        # As they come, then sorted: to put each in its place at once takes far longer.
-        self._scratch.run(f"CREATE TABLE heard ({TRACK_COLUMNS})")
-        self._scratch.insert("heard", map(row_of, self._noted(tracks)))
-        self._scratch.run(f"CREATE TABLE listed {_SORTED}")
-        self._n_listed = self._scratch.run(
-            "INSERT OR IGNORE INTO listed SELECT * FROM heard ORDER BY track_id"
-        )
-        self._check_unique()
+        heard = hear(self._scratch, tracks)
+        self.carried = heard.carried
+        self._n_listed = heard.n_listed
+        if heard.n_again:
+            self._refuse()
         self._scratch.run("DROP TABLE heard")
         self.hold_against(())
 
-    def _noted(self, tracks: Iterable[Track]) -> Iterator[Track]:
-        for track in tracks:
-            self.carried.update(dict.fromkeys(name for name, _ in track.carried))
-            yield track
-
-    def _check_unique(self) -> None:
-        [(n_heard,)] = self._scratch.all_rows("SELECT count(*) FROM heard")
-        if self._n_listed == n_heard:
-            return
+    def _refuse(self) -> NoReturn:
         [(track_id, again)] = self._scratch.all_rows(_AGAIN)
         query = "SELECT uri FROM heard WHERE track_id = ? ORDER BY rowid LIMIT 1"
         [(first,)] = self._scratch.all_rows(query, (track_id,))
@@ -155,7 +199,7 @@ class Listing:
             What is new, changed or gone.
         """
         self._scratch.run("DROP TABLE IF EXISTS known")
-        self._scratch.run(f"CREATE TABLE known {_SORTED}")
+        self._scratch.run(f"CREATE TABLE known {SORTED}")
         self._scratch.insert("known", map(row_of, known))
         self.planned = PlannedTracks(self._scratch)
         n_before = self._scratch.run(_KEEP)

@@ -82,6 +82,38 @@ def read_rows(paths: Sequence[Place], columns: Sequence[str], *, where: pc.Expre
         )
 
 
+def without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Give rows the types that their files were written with.
+
+    Files that deltalake has written anew, as its own compaction does, hold views of strings, which
+    do not go together with strings, and which pyarrow 26 cannot take rows of.
+
+    Parameters
+    ----------
+    batch : pyarrow.RecordBatch
+        Some rows.
+
+    Returns
+    -------
+    batch : pyarrow.RecordBatch
+        The same, without a copy where there is no view.
+
+    Examples
+    --------
+    >>> rows = pa.record_batch({"track_id": pa.array(["a"], pa.string_view())})
+    >>> without_views(rows).schema.field("track_id").type
+    DataType(string)
+    """
+    views = [pa.types.is_string_view(field.type) for field in batch.schema]
+    if not any(views):
+        return batch
+    plain = (
+        field.with_type(pa.string()) if is_view else field
+        for field, is_view in zip(batch.schema, views, strict=True)
+    )
+    return batch.cast(pa.schema(plain))
+
+
 @contextmanager
 def readable(path: Place) -> Iterator[None]:
     """Turn the errors of a missing or damaged Parquet file into one line that names it.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from embedlib.catalog.shards import ShardSize
 from embedlib.records import Shard
+from embedlib.tables.keys import stored_keys
 from embedlib.tables.layout import OutLike, model_folder
 from embedlib.tables.planned import PlannedTracks
 from embedlib.tables.snapshot import LoggedFile, read_snapshot
@@ -22,19 +23,29 @@ class PendingShards(Mapping[str, Shard]):
         How much is left of each of these shards.
     model : str, optional
         Whose rows are left out of them.
+    begun : collection of str, optional
+        Those of these shards that the model has rows of.
 
     Attributes
     ----------
     sizes : mapping of str to ShardSize
         As given.
+    begun : frozenset of str
+        As given; of the others all tracks are left.
     """
 
     def __init__(
-        self, planned: PlannedTracks, *, sizes: Mapping[str, ShardSize], model: str = ""
+        self,
+        planned: PlannedTracks,
+        *,
+        sizes: Mapping[str, ShardSize],
+        model: str = "",
+        begun: Collection[str] = (),
     ) -> None:
         self._planned = planned
         self._model = model
         self.sizes = sizes
+        self.begun = frozenset(begun)
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -49,6 +60,16 @@ class PendingShards(Mapping[str, Shard]):
         if shard_id not in self.sizes:
             raise KeyError(shard_id)
         return self._planned.shard(shard_id, self._model)
+
+    def whole(self) -> PendingShards:
+        """Give all shards with all of their tracks, whatever the model has done.
+
+        Returns
+        -------
+        shards : PendingShards
+            The plan.
+        """
+        return PendingShards(self._planned, sizes=self._planned.sizes)
 
     def lengths_s(self) -> Iterator[float]:
         """Give the estimated length of each track that is left.
@@ -76,7 +97,7 @@ def pending_shards(out: OutLike, model: str, tracks: PlannedTracks) -> PendingSh
     Returns
     -------
     shards : PendingShards
-        The planned tracks without a row of their id and version, whatever its status, by shard.
+        The planned tracks without a row of their id, version and shard, whatever its status.
 
     Raises
     ------
@@ -84,22 +105,41 @@ def pending_shards(out: OutLike, model: str, tracks: PlannedTracks) -> PendingSh
         If the model table is damaged.
     """
     files = read_snapshot(model_folder(out, model)).files
-    done = {file.shard_id for file in files if _is_whole(file, tracks.sizes)}
-    keys = _keys(file for file in files if file.shard_id not in done)
-    # The ids of a finished shard need not be read: its own id is a hash of theirs, with versions.
-    sizes = tracks.left(model) if tracks.mark_done(model, keys) else tracks.sizes
+    done = finished_shards(files, tracks)
+    begun: set[str] = set()
+
+    def keys() -> Iterator[tuple[str, str, str]]:
+        for row in stored_keys(file for file in files if file.shard_id not in done):
+            begun.add(row.shard_id)
+            yield row.key
+
+    sizes = tracks.left(model) if tracks.mark_done(model, keys()) else tracks.sizes
     left = {shard_id: size for shard_id, size in sizes.items() if shard_id not in done}
-    return PendingShards(tracks, sizes=left, model=model)
+    return PendingShards(tracks, sizes=left, model=model, begun=begun.intersection(left))
 
 
-def _is_whole(file: LoggedFile, sizes: Mapping[str, ShardSize]) -> bool:
-    """Tell whether a file has a row for each track of a shard, and no others."""
-    size = sizes.get(file.shard_id)
-    return size is not None and size.n_tracks == file.n_rows
+def finished_shards(files: Iterable[LoggedFile], tracks: PlannedTracks) -> frozenset[str]:
+    """Name the shards that are done, as the log tells; there may be more.
 
+    The ids of their tracks need not be read: that of the shard is a hash of them, with versions. A
+    shard that tracks have left since is not among these, for a file may lack others than those.
 
-def _keys(files: Iterable[LoggedFile]) -> Iterator[tuple[str, str]]:
-    columns = ["track_id", "version"]
-    for batch in (batch for file in files for batch in file.batches(columns)):
-        track_ids, versions = (batch[name].to_pylist() for name in columns)
-        yield from zip(track_ids, versions, strict=True)
+    Parameters
+    ----------
+    files : iterable of LoggedFile
+        Of a model table.
+    tracks : PlannedTracks
+        What is to be in it.
+
+    Returns
+    -------
+    shard_ids : frozenset of str
+        Those with a file that has a row for each of their tracks, and no others.
+    """
+    sizes = tracks.sizes
+    full = (
+        file.shard_id
+        for file in files
+        if file.shard_id in sizes and sizes[file.shard_id].n_tracks == file.n_rows
+    )
+    return tracks.intact.intersection(full)

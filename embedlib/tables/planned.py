@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
-from embedlib.catalog.shards import ShardSize, estimate_audio_s
+from embedlib.catalog.shards import ShardSize, estimate_audio_s, placed_shard_id, shard_id_of
 from embedlib.records import Shard, Track
+from embedlib.tables.keys import StoredKey
 from embedlib.tables.scratch import Scratch
 
 TRACK_COLUMNS: Final = """
@@ -24,13 +25,16 @@ TRACK_FIELDS: Final = "track_id, uri, size, version, start_s, end_s, shard_id, c
 
 _TABLES: Final = {
     "planned": f"{TRACK_COLUMNS}, PRIMARY KEY (shard_id, track_id)",
-    "done": "model TEXT, track_id TEXT, version TEXT, PRIMARY KEY (model, track_id, version)",
+    "done": """
+        model TEXT, track_id TEXT, version TEXT, shard_id TEXT,
+        PRIMARY KEY (model, track_id, version, shard_id)
+    """,
 }
 
 _LEFT: Final = """
     NOT EXISTS (
-        SELECT 1 FROM done
-        WHERE model = ? AND done.track_id = planned.track_id AND done.version = planned.version
+        SELECT 1 FROM done WHERE model = ? AND done.track_id = planned.track_id
+            AND done.version = planned.version AND done.shard_id = planned.shard_id
     )
 """
 
@@ -120,6 +124,13 @@ class PlannedTracks:
         """How much each shard holds, by its id, in the order of ids."""
         return self.left("")
 
+    @cached_property
+    def intact(self) -> frozenset[str]:
+        """Shards that have all the tracks that they were cut with; the others have lost some."""
+        rows = self._scratch.rows(f"SELECT {TRACK_FIELDS} FROM planned ORDER BY shard_id, track_id")
+        shards = groupby(map(track_of, rows), key=attrgetter("shard_id"))
+        return frozenset(shard_id for shard_id, tracks in shards if _is_intact(shard_id, [*tracks]))
+
     def left(self, model: str) -> dict[str, ShardSize]:
         """Say how much of each shard a model has not done, as far as `mark_done` was told.
 
@@ -182,15 +193,16 @@ class PlannedTracks:
         tracks = tuple(track_of(row[:-1]) for row in rows)
         return Shard(shard_id, tracks, math.fsum(row[-1] for row in rows))
 
-    def mark_done(self, model: str, keys: Iterable[tuple[str, str]]) -> int:
+    def mark_done(self, model: str, keys: Iterable[tuple[str, str, str]]) -> int:
         """Say which tracks a model has rows of, in place of what was said before.
 
         Parameters
         ----------
         model : str
             Name of a model table.
-        keys : iterable of (str, str)
-            Id and version.
+        keys : iterable of (str, str, str)
+            Id, version and shard. The shard counts, because a track is planned anew where
+            something else than its version has changed: its size, its stretch or its place.
 
         Returns
         -------
@@ -199,3 +211,32 @@ class PlannedTracks:
         """
         self._scratch.run("DELETE FROM done WHERE model = ?", (model,))
         return self._scratch.insert("done", ((model, *key) for key in keys))
+
+    def strays(self, rows: Iterable[StoredKey]) -> Iterator[StoredKey]:
+        """Pick the rows of a table that are not planned.
+
+        Parameters
+        ----------
+        rows : iterable of StoredKey
+            Of one table, in any order.
+
+        Yields
+        ------
+        row : StoredKey
+            By file, in the order of its rows.
+        """
+        columns = "file_no INTEGER, row_no INTEGER, track_id TEXT, version TEXT, shard_id TEXT"
+        self._scratch.run("DROP TABLE IF EXISTS stored")
+        self._scratch.run(f"CREATE TABLE stored ({columns})")
+        self._scratch.insert("stored", rows)
+        query = """
+            SELECT * FROM stored WHERE NOT EXISTS (
+                SELECT 1 FROM planned WHERE planned.shard_id = stored.shard_id
+                    AND planned.track_id = stored.track_id AND planned.version = stored.version
+            ) ORDER BY file_no, row_no
+        """
+        yield from map(StoredKey._make, self._scratch.rows(query))
+
+
+def _is_intact(shard_id: str, tracks: Sequence[Track]) -> bool:
+    return shard_id in {shard_id_of(tracks), placed_shard_id(tracks)}

@@ -17,7 +17,7 @@ from embedlib.catalog.patience import unanswered
 from embedlib.catalog.stores import Place, StorePath
 from embedlib.errors import OutputError
 from embedlib.tables.delta import table_place
-from embedlib.tables.parquet import REPAIR, parquet_file
+from embedlib.tables.parquet import REPAIR, parquet_file, without_views
 
 BATCH_BYTES: Final = 32 * 2**20
 """About how much of a table is held in memory at a time."""
@@ -29,6 +29,7 @@ NO_TABLE: Final = -1
 """Version of a table that has not been created."""
 
 _SHARD_RANGE: Final = ("min.shard_id", "max.shard_id")
+_FIRST_ID: Final = "min.track_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,15 @@ class LoggedFile:
         What it must hold.
     shard_id : str
         The shard that all its rows belong to; empty when there are several.
+    first_id : str
+        The least id of a track in it; empty where the log does not tell.
     """
 
     path: Place
     n_rows: int
     n_bytes: int
     shard_id: str
+    first_id: str = ""
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read some columns in pieces of bounded size.
@@ -75,7 +79,7 @@ class LoggedFile:
                 n_rows = _rows_per_batch(file.metadata.row_group(group))
                 for batch in file.iter_batches(n_rows, row_groups=[group], columns=wanted):
                     # pyarrow compares paths of leaves: asked for "x.list" it gives "x" too.
-                    yield batch.select(wanted)
+                    yield without_views(batch.select(wanted))
 
     def shard_ids(self) -> set[str]:
         """Name the shards that its rows belong to; the file is read where there are several.
@@ -306,19 +310,20 @@ def snapshot_of(table: DeltaTable, folder: Place) -> Snapshot:
 def _described_files(table: DeltaTable) -> pa.Table:
     """Give what the log says of each file, without the statistics that are not read here."""
     files = pa.table(table.get_add_actions(flatten=True))
-    for name in _SHARD_RANGE:
+    for name in (*_SHARD_RANGE, _FIRST_ID):
         if name not in files.column_names:
             files = files.append_column(name, pa.nulls(len(files), pa.string()))
-    return files.select(["path", "num_records", "size_bytes", *_SHARD_RANGE])
+    return files.select(["path", "num_records", "size_bytes", *_SHARD_RANGE, _FIRST_ID])
 
 
 def _logged_file(folder: Place, action: dict[str, object]) -> LoggedFile:
-    first, last = (action[name] for name in _SHARD_RANGE)
+    first, last, first_id = (action[name] for name in (*_SHARD_RANGE, _FIRST_ID))
     return LoggedFile(
         path=folder / unquote(str(action["path"])),
         n_rows=int(str(action["num_records"])),
         n_bytes=int(str(action["size_bytes"])),
         shard_id=str(first) if first is not None and first == last else "",
+        first_id="" if first_id is None else str(first_id),
     )
 
 

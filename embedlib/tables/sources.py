@@ -54,16 +54,39 @@ def check_sources(folder: Place, sources: Sequence[str]) -> None:
     OutputError
         If the file is damaged.
     """
-    path = folder / SOURCES_FILE
-    try:
-        claimed = [str(source) for source in json.loads(path.read_bytes())["sources"]]
-    except FileNotFoundError:
+    claimed = claimed_sources(folder)
+    if claimed is None:
         return
-    except (ValueError, KeyError, TypeError) as exc:
-        raise OutputError(f"{path} is damaged", fix="restore it from a copy") from exc
-    wanted = list(normalised_sources(sources))
+    wanted = normalised_sources(sources)
     if claimed != wanted:
         raise ConfigError(
             f"{folder.parent} was made from {', '.join(claimed)}, not from {', '.join(wanted)}",
             fix="use a new output folder, or the same sources",
         )
+
+
+def claimed_sources(folder: Place) -> tuple[str, ...] | None:
+    """Tell which sources an output was made from.
+
+    Parameters
+    ----------
+    folder : Path or StorePath
+        Of the catalogue, which need not exist.
+
+    Returns
+    -------
+    sources : tuple of str or None
+        Absolute, sorted, without credentials; None where nobody has said so yet.
+
+    Raises
+    ------
+    OutputError
+        If the file is damaged.
+    """
+    path = folder / SOURCES_FILE
+    try:
+        return tuple(str(source) for source in json.loads(path.read_bytes())["sources"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as exc:
+        raise OutputError(f"{path} is damaged", fix="restore it from a copy") from exc

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from embedlib.errors import OutputError
 from embedlib.tables.checks import RowChecker
 from embedlib.tables.layout import CATALOG_FOLDER, OutLike
@@ -14,6 +16,7 @@ from embedlib.tables.parquet import parquet_file
 from embedlib.tables.reader import open_output
 from embedlib.tables.snapshot import NO_TABLE, LoggedFile, Snapshot, read_snapshot
 from embedlib.tables.stored import stored_rows
+from embedlib.tables.upkeep import removed_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Report:
     problems : tuple of Problem
         Empty if the output is whole.
     notes : tuple of str
-        Worth knowing, but no fault: files that no log names.
+        Worth knowing, but no fault: files that no log names, or only older versions.
     n_tracks : int
         In the catalogue.
     n_rows : tuple of (str, int)
@@ -159,16 +162,33 @@ def _contents(
     for what, found, logged in (("bytes", n_bytes, file.n_bytes), ("rows", n_rows, file.n_rows)):
         if found != logged:
             yield file.path.name, f"it holds {found} {what}, the log says {logged}"
-    columns = ("track_id", "version") if checker is None else (*checker.columns, "version")
-    for batch in file.batches(columns):
+    own = () if checker is None else (*checker.columns, "shard_id")
+    for batch in file.batches(tuple(dict.fromkeys(("track_id", "version", *own)))):
         seen.add(batch["track_id"].to_pylist(), batch["version"].to_pylist())
         if checker is not None:
+            yield from _foreign_shards(file, batch)
             for row in stored_rows(batch, checker.kinds):
                 yield from ((row.track_id, message) for message in checker.problems(row))
 
 
+def _foreign_shards(file: LoggedFile, batch: pa.RecordBatch) -> Iterator[tuple[str, str]]:
+    """Find rows of other shards than the log says: those would be taken for done."""
+    for shard_id in batch["shard_id"].unique().to_pylist() if file.shard_id else ():
+        if shard_id != file.shard_id:
+            yield (
+                file.path.name,
+                f"it holds rows of the shard {shard_id}, the log says {file.shard_id}",
+            )
+
+
 def _orphans(snapshot: Snapshot) -> Iterator[str]:
-    named = {file.path.name for file in snapshot.files}
+    kept = removed_files(snapshot.folder)
+    named = {file.path.name for file in snapshot.files} | kept
+    if kept:
+        yield (
+            f"{len(kept)} files in {snapshot.folder} are of older versions alone; "
+            "`embedlib vacuum` deletes them"
+        )
     for path in sorted((*snapshot.folder.glob("*.parquet"), *snapshot.folder.glob(".part-*"))):
         if path.name not in named:
             yield f"{path} is not named by the log of this version"

@@ -81,7 +81,7 @@ def test_embedding_one_file_does_not_load_ray() -> None:
     [
         ("extract", ["sources", "models", "out", "options"]),
         ("embed", ["audio", "model", "sr", "options"]),
-        ("open", ["out"]),
+        ("open", ["out", "at"]),
         ("diff", ["out1", "out2"]),
         ("verify", ["out"]),
     ],

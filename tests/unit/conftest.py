@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
+import re
 from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +23,7 @@ from embedlib.tables.manifest import Column, ModelManifest, ensure_manifest
 from embedlib.tables.parts import write_part
 
 PROVENANCE = {"engine": "fake", "machine": "here"}
+VOID = {"meta", "br"}
 
 
 @pytest.fixture
@@ -138,3 +143,56 @@ def make_output(
         return out
 
     return make
+
+
+class Elements(HTMLParser):
+    """The start tags of a page, and whether all that are opened are closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def elements_of() -> Callable[[str], Elements]:
+    """Parse a page; all elements that it opens must be closed in order."""
+
+    def parse(text: str) -> Elements:
+        found = Elements(text)
+        assert found.open == []
+        return found
+
+    return parse
+
+
+@pytest.fixture
+def assert_sealed(elements_of: Callable[[str], Elements]) -> Callable[[str], None]:
+    """Check that a page has one script, which its policy names, and asks for nothing outside."""
+
+    def check(text: str) -> None:
+        (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+        assert policy.startswith("default-src 'none'")
+        assert f"script-src 'sha256-{digest}';" in policy
+        for tag, attributes in elements_of(text).tags:
+            assert tag not in {"link", "img", "iframe", "object", "image", "use"}
+            assert not {"src", "srcset", "action"} & attributes.keys()
+            assert (attributes.get("href") or "#").startswith("#")
+            assert not [name for name in attributes if name.startswith("on")]
+
+    return check

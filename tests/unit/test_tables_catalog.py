@@ -13,7 +13,8 @@ from deltalake import DeltaTable, write_deltalake
 from embedlib.errors import ConfigError, OutputError
 from embedlib.records import Shard, Track
 from embedlib.tables import catalog
-from embedlib.tables.catalog import CATALOG_SCHEMA, Plan, adopt, read_plan
+from embedlib.tables.catalog import Plan, adopt, read_plan
+from embedlib.tables.catalog_files import CATALOG_SCHEMA
 from embedlib.tables.listed import Changes
 from embedlib.tables.pending import pending_shards
 
@@ -26,7 +27,8 @@ def take(out: Path, tracks: Iterable[Track] = SONGS) -> Plan:
 
 
 def write_rows(out: Path, model: str, tracks: Iterable[Track]) -> None:
-    rows = [{"track_id": track.track_id, "version": track.version} for track in tracks]
+    columns = ("track_id", "version", "shard_id")
+    rows = [{name: getattr(track, name) for name in columns} for track in tracks]
     write_deltalake(out / model, pa.Table.from_pylist(rows), mode="append")
 
 

@@ -113,6 +113,14 @@ def test_rows_of_another_version_are_not_taken_for_those_that_are_planned(
     assert left(tmp_path, plan)[first.shard_id] == [t.track_id for t in first.tracks[:2]]
 
 
+def test_rows_of_another_shard_are_not_taken_for_those_that_are_planned(
+    tmp_path: Path, plan: Plan, write: Write
+) -> None:
+    first, *rest = shards_of(plan)
+    write(replace(first, shard_id="as-it-was-before"), *rest)
+    assert left(tmp_path, plan) == {first.shard_id: [track.track_id for track in first.tracks]}
+
+
 def test_a_retry_leaves_nothing_pending(tmp_path: Path, plan: Plan, write: Write) -> None:
     first, *rest = shards_of(plan)
     write(first, status=Status.TIMEOUT)

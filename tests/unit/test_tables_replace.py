@@ -13,7 +13,8 @@ import pytest
 from deltalake import DeltaTable
 
 from embedlib.errors import OutputError
-from embedlib.records import Status, TrackRow
+from embedlib.records import PartResult, Status, TrackRow
+from embedlib.tables.commit import commit_parts
 from embedlib.tables.reader import open_output
 from embedlib.tables.replace import Replaced, replace_rows
 from embedlib.tables.snapshot import read_snapshot
@@ -122,6 +123,17 @@ def test_a_file_with_rows_of_several_shards_is_exchanged_as_well(out: Path, made
     assert {row["status"] for row in rows_of(out).values()} == {"ok"}
     assert read_snapshot(out / "tiny").shard_ids() == {"00", "01", "02"}
     assert verify(out).problems == ()
+
+
+def test_a_row_is_found_in_whichever_shard_it_was_written(
+    out: Path, tmp_path: Path, make_part: Callable[..., PartResult], make_row: MakeRow
+) -> None:
+    """A move may have come before its track was planned anew, and into another shard."""
+    made = tmp_path / "made"
+    part = make_part(made, [make_row("b")], shard_id="elsewhere", provenance=NEW)
+    commit_parts(made, "tiny", [part])
+    assert replace_rows(out, "tiny", made_in=made, statuses=["timeout"]).n_rows == 1
+    assert rows_of(out)["b"]["status"] == "ok"
 
 
 def test_two_that_replace_at_once_leave_each_row_once(out: Path, made: Path) -> None:

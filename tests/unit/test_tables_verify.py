@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from deltalake.transaction import AddAction
 
 from embedlib.errors import OutputError
 from embedlib.features.patches import LastPatch
 from embedlib.records import PartResult, Status, TrackRow
 from embedlib.tables.commit import commit_parts
 from embedlib.tables.manifest import ModelManifest
+from embedlib.tables.snapshot import read_snapshot
 from embedlib.tables.verify import verify
 
 MakeRow = Callable[..., TrackRow]
@@ -355,6 +358,29 @@ def test_files_that_no_log_names_are_notes(
         ".part-00-3.parquet.tmp",
         "part-0a-2.parquet",
     ]
+
+
+def test_files_of_older_versions_are_one_note(out: Path) -> None:
+    n_files = len(read_snapshot(out / "tiny").files)
+    DeltaTable(out / "tiny").optimize.compact()
+    (note,) = verify(out).notes
+    assert note.startswith(f"{n_files} files in {out / 'tiny'} are of older versions alone")
+
+
+def test_a_file_with_rows_of_another_shard_than_logged_is_found(
+    out: Path, make_row: MakeRow, make_part: MakePart
+) -> None:
+    part = make_part(out, [make_row("a")], shard_id="x", attempt_id="1")
+    table = DeltaTable(out / "tiny")
+    stats = {
+        "numRecords": 1,
+        "minValues": {"shard_id": "y"},
+        "maxValues": {"shard_id": "y"},
+        "nullCount": {"shard_id": 0},
+    }
+    action = AddAction(part.file_name, part.n_bytes, {}, 0, True, json.dumps(stats))
+    table.create_write_transaction([action], "append", table.schema())
+    assert f"tiny: {part.file_name}: it holds rows of the shard x, the log says y" in problems(out)
 
 
 def test_a_model_without_a_commit_misses_all_tracks(
