@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 SOURCES := embedlib jobs tests cluster docker
 
-.PHONY: setup demo test test-all check format bench bench-models bench-overhead lock clean
+.PHONY: setup demo test test-all check format bench bench-models bench-overhead bench-search lock clean
 
 setup: $(STAMP)
 
@@ -45,6 +45,9 @@ bench-models: setup
 
 bench-overhead: setup
 	$(PY) jobs/bench.py overhead --out bench/overhead.json
+
+bench-search: setup
+	$(PY) jobs/bench.py search --out bench/search.json
 
 # A new lock from the ranges of pyproject.toml, in an environment of its own.
 lock:

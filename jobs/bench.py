@@ -3,10 +3,12 @@
 Run: python jobs/bench.py extract --out bench/extract.json
      python jobs/bench.py models --out bench/models.json
      python jobs/bench.py overhead --out bench/overhead.json
+     python jobs/bench.py search --out bench/search.json
 
 ``extract`` holds the speed of MusiCNN against the documented Essentia loop; ``models`` tells what
 each step of each model costs, and holds all models from one decode against their parts;
-``overhead`` tells what the driver costs where nothing is decoded or embedded, and what Ray adds.
+``overhead`` tells what the driver costs where nothing is decoded or embedded, and what Ray adds;
+``search`` tells what a search table of a million vectors costs, and its recall.
 Every measurement is a process of its own, bound to its cores before it starts. What is compared
 takes turns, and figures are medians.
 """
@@ -23,12 +25,18 @@ from pathlib import Path
 import bench_extract
 import bench_models
 import bench_overhead
+import bench_search
 from bench_setting import ROOT, say, surroundings
 
 from embedlib.config import read_config
 from embedlib.errors import EmbedlibError
 
-VERBS = {"extract": bench_extract, "models": bench_models, "overhead": bench_overhead}
+VERBS = {
+    "extract": bench_extract,
+    "models": bench_models,
+    "overhead": bench_overhead,
+    "search": bench_search,
+}
 
 
 def arguments() -> Namespace:

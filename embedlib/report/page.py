@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib.resources import files
 from typing import Final
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from embedlib.probes.score_records import Scores
@@ -27,6 +23,7 @@ from embedlib.report.other_tables import (
 )
 from embedlib.report.paper_table import LEGEND, PaperTable
 from embedlib.report.plots import rank_panels, task_plots
+from embedlib.report.templating import environment, policy_hash, template_text
 
 TEXT_COLUMNS: Final = frozenset(
     ("Task", "Protocol", "Model", "Model A", "Model B", "Chosen", "Verdict", "Fingerprint")
@@ -51,50 +48,32 @@ def page_text(table: PaperTable, scores: Scores, *, facts: Facts) -> str:
     text : str
         HTML. Its policy allows no request, and no script but its own, by hash.
     """
-    script = _template("page.js")
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            script=Markup(script),
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            style=Markup(_template("page.css")),
-            table=table,
-            scores=scores,
-            summary=_summary(table),
-            metrics=("5F", "JD", "AD") if table.has_external else ("5F",),
-            anchors={
-                task: n for n, task in enumerate(dict.fromkeys(line.task for line in table.lines))
-            },
-            cautions=cautions(scores),
-            legend=LEGEND,
-            ranks=rank_panels(scores.ranks),
-            tasks=task_plots(table, facts=facts),
-            text_columns=TEXT_COLUMNS,
-            numbers=(HEADER, long_table(table)),
-            comparisons=(COMPARISON_HEADER, comparison_table(scores.comparisons)),
-            comparison_sentence=COMPARISON_SENTENCE,
-            controls=(CONTROL_HEADER, control_table(scores.controls)),
-            control_sentence=CONTROL_SENTENCE,
-            origins=(ORIGIN_HEADER, origin_table(scores.cells)),
-        )
+    script = template_text("page.js")
+    pages = environment()
+    pages.filters |= {"points": points, "signed": signed, "span": span}
+    return pages.get_template("page.html.j2").render(
+        script=Markup(script),
+        script_hash=policy_hash(script),
+        style=Markup(template_text("page.css")),
+        table=table,
+        scores=scores,
+        summary=_summary(table),
+        metrics=("5F", "JD", "AD") if table.has_external else ("5F",),
+        anchors={
+            task: n for n, task in enumerate(dict.fromkeys(line.task for line in table.lines))
+        },
+        cautions=cautions(scores),
+        legend=LEGEND,
+        ranks=rank_panels(scores.ranks),
+        tasks=task_plots(table, facts=facts),
+        text_columns=TEXT_COLUMNS,
+        numbers=(HEADER, long_table(table)),
+        comparisons=(COMPARISON_HEADER, comparison_table(scores.comparisons)),
+        comparison_sentence=COMPARISON_SENTENCE,
+        controls=(CONTROL_HEADER, control_table(scores.controls)),
+        control_sentence=CONTROL_SENTENCE,
+        origins=(ORIGIN_HEADER, origin_table(scores.cells)),
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        loader=FunctionLoader(_template),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"points": points, "signed": signed, "span": span}
-    return environment
-
-
-def _template(name: str) -> str:
-    return files("embedlib.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _summary(table: PaperTable) -> str:

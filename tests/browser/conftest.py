@@ -15,6 +15,23 @@ ARGUMENTS = (
     "--disable-background-networking",
 )
 
+READABLE = 4.5
+"""Contrast of text of normal size, WCAG 2.2, success criterion 1.4.3."""
+
+CONTRASTS = """elements => elements.filter(element => element.textContent.trim()).map(element => {
+  const parsed = colour => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  let ground = element;
+  const isClear = e => (parsed(getComputedStyle(e).backgroundColor)[3] ?? 1) === 0;
+  while (ground.parentElement && isClear(ground)) ground = ground.parentElement;
+  const pair = [getComputedStyle(element).color, getComputedStyle(ground).backgroundColor]
+    .map(colour => light(parsed(colour))).sort((a, b) => b - a);
+  return (pair[0] + 0.05) / (pair[1] + 0.05);
+})"""
+"""Of the text of elements to what it stands on."""
+
 
 def chromium() -> str | None:
     """Path of the browser."""
@@ -60,3 +77,15 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.close()
     assert complaints == []
     assert [url for url in requests if not url.startswith("file://")] == []
+
+
+@pytest.fixture
+def assert_readable() -> Callable[..., None]:
+    """Check the contrast of the text of all elements that a selector finds."""
+
+    def check(page: Page, selector: str, *, at_least: int) -> None:
+        contrasts = page.locator(selector).evaluate_all(CONTRASTS)
+        assert len(contrasts) > at_least
+        assert min(contrasts) >= READABLE
+
+    return check

@@ -15,6 +15,7 @@ from embedlib.report.facts import shipped_facts
 from embedlib.report.write import write_report
 
 OpenPage = Callable[..., Page]
+AssertReadable = Callable[..., None]
 
 ALERT = "<script>document.title = 'taken'</script>"
 TASKS = ("dortmund", "gtzan", "sad", "gender")
@@ -22,23 +23,6 @@ MODELS = ("msd-musicnn-1", "openl3-music-mel128-emb512-3", "msd-vgg-1")
 FIVE_FOLD = {"dortmund": 0.61, "gtzan": 0.9, "sad": 1.0, "gender": 0.087}
 EXTERNAL = {"dortmund": 0.4, "sad": 0.07, "gender": 0.12}  # none for gtzan
 PHONE_PX = 390
-READABLE = 4.5
-"""Contrast of text of normal size, WCAG 2.2, success criterion 1.4.3."""
-
-CONTRASTS = """elements => elements.map(element => {
-  const parsed = colour => colour.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
-    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  let ground = element;
-  const isClear = e => (parsed(getComputedStyle(e).backgroundColor)[3] ?? 1) === 0;
-  while (ground.parentElement && isClear(ground)) ground = ground.parentElement;
-  const pair = [getComputedStyle(element).color, getComputedStyle(ground).backgroundColor]
-    .map(colour => light(parsed(colour))).sort((a, b) => b - a);
-  return (pair[0] + 0.05) / (pair[1] + 0.05);
-})"""
-"""Of the text of elements to what it stands on."""
-
 BOXES = "elements => elements.map(element => element.getBoundingClientRect().toJSON())"
 
 
@@ -189,13 +173,11 @@ def test_on_a_phone_a_table_scrolls_and_its_first_column_stays(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_readable_by_day_and_by_night(
-    open_page: OpenPage, report: str, scheme: str
+    open_page: OpenPage, assert_readable: AssertReadable, report: str, scheme: str
 ) -> None:
     page = open_page(report, scheme=scheme)
     kinds = "h1, h3, p, small, summary, figcaption, td, thead th button, a, .cautions strong"
-    contrasts = page.locator(kinds).evaluate_all(CONTRASTS)
-    assert len(contrasts) > 100
-    assert min(contrasts) >= READABLE
+    assert_readable(page, kinds, at_least=100)
 
 
 def test_the_night_is_dark_and_plots_stay_on_light_ground(open_page: OpenPage, report: str) -> None:

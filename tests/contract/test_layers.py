@@ -25,6 +25,7 @@ ORDER = (
     "tasks",
     "probes",
     "report",
+    "search",
     "cli",
 )
 PACKAGE = Path(embedlib.__file__).parent
