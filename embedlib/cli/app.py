@@ -10,7 +10,11 @@ import typer
 
 from embedlib.cli import (
     demo,
+    explore,
+    export,
     extract,
+    history,
+    index,
     models,
     outputs,
     plan,
@@ -18,8 +22,10 @@ from embedlib.cli import (
     probe_use,
     report,
     retry,
+    search,
     submission,
     tasks,
+    upkeep,
 )
 from embedlib.errors import EmbedlibError
 
@@ -35,11 +41,16 @@ app = typer.Typer(
 app.command("plan")(plan.plan)
 app.command("extract")(extract.extract)
 app.command("retry")(retry.retry)
+app.command("index")(index.index)
 app.command("status")(outputs.status)
 app.command("verify")(outputs.verify)
 app.command("failures")(outputs.failures)
 app.command("diff")(outputs.diff)
 app.command("files")(outputs.files)
+app.command("history")(history.history)
+app.command("drift")(history.drift)
+app.command("compact")(upkeep.compact)
+app.command("vacuum")(upkeep.vacuum)
 app.command("submission-id")(submission.submission_id)
 app.add_typer(models.app, name="models")
 app.add_typer(tasks.app, name="tasks")
@@ -47,6 +58,9 @@ probe.app.command("train")(probe_use.train)
 probe.app.command("predict")(probe_use.predict)
 app.add_typer(probe.app, name="probe")
 app.command("report")(report.report)
+app.add_typer(search.app, name="search")
+app.command("export")(export.export)
+app.command("explore")(explore.explore)
 app.command("demo")(demo.demo)
 
 

@@ -41,10 +41,10 @@ VERBS = verbs_of(typer.main.get_command(app))
 def test_the_verbs_are_these() -> None:
     top = {verb[0] for verb in VERBS}
     writing, reading = (
-        {"plan", "extract", "retry"},
-        {"status", "verify", "failures", "diff", "files", "submission-id"},
+        {"plan", "extract", "retry", "index", "compact", "vacuum", "export", "explore"},
+        {"status", "verify", "failures", "diff", "files", "history", "drift", "submission-id"},
     )
-    assert top == writing | reading | {"models", "tasks", "probe", "report", "demo"}
+    assert top == writing | reading | {"models", "tasks", "probe", "report", "search", "demo"}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

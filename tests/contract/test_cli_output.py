@@ -168,6 +168,7 @@ def test_people_are_told_how_to_continue_after_a_signal() -> None:
     assert rows.startswith("1 rows, 3 patches, ")
     assert audio == "audio: 1 decode (3 saved)"
     assert "1 have vanished since they were planned" in vanished
+    assert "`embedlib index` takes them up" in vanished
     assert ended == "ended early by a signal; run the same command to continue"
 
 
