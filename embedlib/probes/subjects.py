@@ -6,10 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from embedlib.catalog.stores import Place
 from embedlib.errors import FingerprintError, OutputError
 from embedlib.probes.deals import Deal, control_deals, deals, splits_of
 from embedlib.probes.plan import MaterialKey, Subject
+from embedlib.probes.probe import track_means
 from embedlib.probes.records import PROTOCOLS, Protocol, Sample, Split
 from embedlib.probes.samples import read_samples
 from embedlib.probes.settings import SweepConfig, SweepTask
@@ -18,8 +21,7 @@ from embedlib.tables.layout import OutLike, model_folder, output_root
 from embedlib.tables.manifest import read_manifest
 from embedlib.tables.reader import open_output
 from embedlib.tasks.cohort import Cohort
-from embedlib.tasks.duplicates import duplicate_lines, duplicates
-from embedlib.tasks.embedded import read_embedded
+from embedlib.tasks.duplicates import Tracks, duplicate_lines, duplicates
 from embedlib.tasks.match import Matched
 from embedlib.tasks.registry import task as find_task
 from embedlib.tasks.sources import external, internal
@@ -107,7 +109,7 @@ def read_task_set(wanted: SweepTask, *, config: SweepConfig) -> TaskSet:
     CatalogError
         If labels contradict each other, or none is of a track of the catalogue.
     """
-    task, model = find_task(wanted.task), model_tables(config)[0]
+    task = find_task(wanted.task)
     matched = internal(task, wanted.labels, out=config.out)
     external_out = output_root(wanted.external_out or config.out)
     outside = external(task, wanted.external, out=str(external_out))
@@ -118,19 +120,17 @@ def read_task_set(wanted: SweepTask, *, config: SweepConfig) -> TaskSet:
         for split in splits_of(matched.cohort, protocol=protocol, config=config)
     )
     cohort = matched.cohort
-    test_cohort = outside.cohort if outside and len(outside.cohort) else None
     controls = {split: control_deals(cohort, split=split, config=config) for split in splits}
     return TaskSet(
         task=task,
         cohort=cohort,
-        external=test_cohort,
+        external=outside.cohort if outside and len(outside.cohort) else None,
         external_out=external_out,
         deals={split: deals(cohort, split=split, config=config) for split in splits},
         controls=controls,
         notes=(
             *_label_notes(task, matched, outside, out=external_out),
             *_control_notes(task, controls, n_wanted=config.controls),
-            *_duplicate_notes(cohort, test_cohort, model=model, outs=(config.out, external_out)),
         ),
     )
 
@@ -185,10 +185,17 @@ def waves(
         Of about `WAVE_BYTES`.
     """
     wave: list[Probed] = []
-    for model in models:
+    first, *_ = names = tuple(models)
+    for model in names:
         for protocol in (PROTOCOLS[name] for name in dict.fromkeys(config.protocols)):
             for together in _read_together(task_sets, protocol):
-                wave += _probed(together, model=model, protocol=protocol, config=config)
+                wave += _probed(
+                    together,
+                    model=model,
+                    protocol=protocol,
+                    config=config,
+                    tells_duplicates=model == first,
+                )
                 if sum(each.material.n_bytes for each in wave) >= WAVE_BYTES:
                     yield wave
                     wave = []
@@ -210,7 +217,12 @@ def _read_together(task_sets: Sequence[TaskSet], protocol: Protocol) -> Iterator
 
 
 def _probed(
-    task_sets: Sequence[TaskSet], *, model: str, protocol: Protocol, config: SweepConfig
+    task_sets: Sequence[TaskSet],
+    *,
+    model: str,
+    protocol: Protocol,
+    config: SweepConfig,
+    tells_duplicates: bool,
 ) -> Iterator[Probed]:
     own = [each.cohort for each in task_sets]
     samples = read_samples(config.out, model, own, uses_patches=protocol.uses_patches)
@@ -220,6 +232,9 @@ def _probed(
         key = MaterialKey(task_set.cohort.task, model, protocol.uses_patches)
         found = outside.get(task_set.cohort.task)
         checked = _checked(task_set, found, sample) if found else None
+        notes = [*_sample_notes(task_set, sample, checked)]
+        if tells_duplicates:
+            notes += _duplicate_notes(task_set.cohort, sample, checked)
         yield Probed(
             subject=Subject(
                 task_set.cohort, protocol, key, sample.embeddings_id, sample.x.shape[1]
@@ -227,7 +242,7 @@ def _probed(
             material=Material(task_set.task, manifest, task_set.cohort, sample, checked),
             task_set=task_set,
             splits=splits_of(task_set.cohort, protocol=protocol, config=config),
-            notes=tuple(_sample_notes(task_set, sample, checked)),
+            notes=tuple(notes),
         )
 
 
@@ -272,17 +287,6 @@ def _label_notes(
         yield f"{task.name}: none of the {n_labels} external labels is of a track of {out}"
 
 
-def _duplicate_notes(
-    cohort: Cohort, test_cohort: Cohort | None, *, model: str, outs: tuple[OutLike, OutLike]
-) -> Iterator[str]:
-    """Look for recordings that would be trained on and tested, by the first of the models."""
-    tracks, _ = read_embedded(outs[0], model, cohort)
-    others = read_embedded(outs[1], model, test_cohort)[0] if test_cohort else None
-    found = duplicates(tracks, others)
-    for line in duplicate_lines(*found, has_groups=bool(cohort.groups)):
-        yield f"{cohort.task}: {line}; `embedlib tasks check` names them"
-
-
 def _control_notes(
     task: Task, controls: Mapping[Split, Sequence[Deal]], *, n_wanted: int
 ) -> Iterator[str]:
@@ -309,3 +313,18 @@ def _sample_notes(task_set: TaskSet, sample: Sample, external: ExternalSet | Non
                 f"{cohort.task}: {n_without} of {len(cohort)} {what} have no embedding "
                 f"of {found.model}"
             )
+
+
+def _duplicate_notes(cohort: Cohort, sample: Sample, external: ExternalSet | None) -> Iterator[str]:
+    """Look for recordings that would be trained on and tested."""
+    others = _tracks(external.cohort, external.sample) if external else None
+    found = duplicates(_tracks(cohort, sample), others)
+    for line in duplicate_lines(*found, has_groups=bool(cohort.groups)):
+        yield f"{cohort.task}: {line}; `embedlib tasks check` names them"
+
+
+def _tracks(cohort: Cohort, sample: Sample) -> Tracks:
+    """Give each track one vector; equal content gives equal ones, so that no hashes are needed."""
+    means = track_means(sample.x.astype(np.float64), sample.starts)
+    x = np.nan_to_num(means).astype(np.float32)
+    return Tracks(cohort.track_ids, cohort.units, ("",) * len(cohort), x)

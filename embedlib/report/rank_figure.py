@@ -13,7 +13,6 @@ from embedlib.probes.score_records import Ranks
 from embedlib.report.panels import LETTER_IN, shortened, sized_axes
 from embedlib.report.svg import svg_text
 
-MAX_MODEL_LETTERS: Final = 32
 DOT_COLOUR: Final = "#2166ac"
 BAR_COLOUR: Final = "#b2182b"
 

@@ -51,11 +51,17 @@ def test_a_task_file_is_a_whole_task(path: Path) -> None:
     assert read_task(path).classes
 
 
-@named(RUNS + BENCHES + SWEEPS + OWN_TASKS)
-def test_a_configuration_opens_with_its_purpose_and_a_command_line(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "verb"),
+    [(path, "embedlib extract") for path in RUNS + BENCHES]
+    + [(path, "embedlib probe sweep") for path in SWEEPS]
+    + [(path, "embedlib tasks check") for path in OWN_TASKS],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_a_configuration_opens_with_its_purpose_and_a_command_line(path: Path, verb: str) -> None:
     lines = path.read_text().split("\n\n")[0].splitlines()
     assert all(line.startswith("#") for line in lines)
-    assert any("embedlib " in line or "jobs/" in line for line in lines[1:])
+    assert any(verb in line or "jobs/" in line for line in lines[1:])
 
 
 @named(BENCHES)

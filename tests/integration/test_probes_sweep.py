@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -243,7 +244,7 @@ def test_an_external_set_is_scored_by_a_probe_of_all_tracks(
     assert (fit.n_train, fit.test_index.tolist()) == (N_TRACKS, list(range(1, 12)))
     assert read_cohort(out, fit.test_cohort_id).track_ids[0] == "t000"
     assert np.mean(fit.truth == fit.predicted) > 0.9
-    assert done.notes[-1] == "toy: 1 of 12 external tracks have no embedding of large"
+    assert done.notes[0] == "toy: 1 of 12 external tracks have no embedding of large"
     assert sweep(values, tasks=[task], models=["large"]).n_fits == 0
 
 
@@ -253,10 +254,20 @@ def test_recordings_that_would_be_trained_on_and_tested_are_told_before_the_scor
     there = make_output(tmp_path / "there", failed=(0,))
     external = write_task(tmp_path, "theirs", n_labels=12)["labels"]
     task = {**values["tasks"][0], "external": external, "external_out": str(there)}
-    assert sweep(values, tasks=[task]).notes[0] == (
-        "toy: recordings that are both in the training and in the external set: 11; "
-        "`embedlib tasks check` names them"
-    )
+    told = "toy: recordings that are both in the training and in the external set: 11; "
+    found = [note for note in sweep(values, tasks=[task]).notes if "recordings" in note]
+    assert found == [f"{told}`embedlib tasks check` names them"]
+
+
+def test_an_external_output_that_lacks_a_model_costs_that_model_its_external_score_only(
+    values: dict[str, Any], tmp_path: Path, out: Path
+) -> None:
+    there = make_output(tmp_path / "there")
+    shutil.rmtree(there / "large")
+    external = write_task(tmp_path, "theirs", n_labels=12)["labels"]
+    task = {**values["tasks"][0], "external": external, "external_out": str(there)}
+    sweep(values, tasks=[task])
+    assert [fit.key.model for fit in fits_by(out, Role.EXTERNAL)] == ["small"]
 
 
 def test_external_embeddings_of_another_kind_are_refused(
