@@ -211,13 +211,11 @@ def run_and_show(config: ExtractConfig, *, quiet: bool) -> RunSummary:
     summary : RunSummary
         What was done.
     """
-    from embedlib.cli.progress import Progress
-    from embedlib.run.extract import RunWatcher, run_extract
+    from embedlib.cli.progress import watching
+    from embedlib.run.extract import run_extract
 
-    if quiet:
-        return run_extract(config, watcher=RunWatcher())
-    with Progress() as progress:
-        return run_extract(config, watcher=progress)
+    with watching(quiet=quiet) as watcher:
+        return run_extract(config, watcher=watcher)
 
 
 def summary_lines(summary: RunSummary) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,12 +53,13 @@ def index(
 
     Example: embedlib index --out OUT
     """
+    from embedlib.cli.progress import watching
     from embedlib.run.index import run_index
 
     json, quiet = options["json"], options["quiet"]
     kept = duration(keep, option="--keep")
     config = index_config(options | {"local": local})
-    with _watch(quiet=quiet) as watcher:
+    with watching(quiet=quiet) as watcher:
         summary = run_index(
             config, keep=kept, dry_run=dry_run, watcher=watcher, refresh=refresh_search
         )
@@ -169,10 +169,3 @@ def _done_line(summary: IndexSummary) -> str:
         f"{summary.n_rows_pruned} forgotten for {', '.join(summary.models)} "
         f"in {summary.wall_s:.1f} s"
     )
-
-
-def _watch(*, quiet: bool) -> Any:
-    from embedlib.cli.progress import Progress
-    from embedlib.run.extract import RunWatcher
-
-    return nullcontext(RunWatcher()) if quiet else Progress()

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 from rich.console import Console
 from rich.live import Live
@@ -179,6 +180,22 @@ class Progress(RunWatcher):
         if self._live is None and time.monotonic() - self._said > LINE_EVERY_S:
             self._said = time.monotonic()
             self._console.print(self.line(), soft_wrap=True)
+
+
+def watching(*, quiet: bool) -> AbstractContextManager[RunWatcher]:
+    """Give what looks on while a run works.
+
+    Parameters
+    ----------
+    quiet : bool
+        Whether nothing is shown.
+
+    Returns
+    -------
+    watcher : context manager of RunWatcher
+        A `Progress`, or one that is told all and says nothing.
+    """
+    return nullcontext(RunWatcher()) if quiet else Progress()
 
 
 def _binding_stage(part: PartResult) -> list[str]:

@@ -10,7 +10,7 @@ from embedlib.cli.extract import exit_code
 from embedlib.cli.output import print_json, say
 
 if TYPE_CHECKING:
-    from embedlib.run.retry import RetrySummary, Watch
+    from embedlib.run.retry import RetrySummary
 
 
 def retry(
@@ -51,6 +51,7 @@ def retry(
 
     Example: embedlib retry OUT --status timeout,crashed
     """
+    from embedlib.cli.progress import watching
     from embedlib.run.retry import run_retry
 
     options = {
@@ -66,7 +67,7 @@ def retry(
         statuses=_split(status),
         models=_split(models or ()),
         options={name: value for name, value in options.items() if value is not None},
-        watch=_watch(quiet=quiet),
+        watch=lambda: watching(quiet=quiet),
     )
     if json:
         print_json(summary)
@@ -78,15 +79,6 @@ def retry(
 
 def _split(texts: list[str] | tuple[()]) -> list[str]:
     return [part for text in texts for part in text.split(",") if part]
-
-
-def _watch(*, quiet: bool) -> Watch:
-    from contextlib import nullcontext
-
-    from embedlib.cli.progress import Progress
-    from embedlib.run.extract import RunWatcher
-
-    return (lambda: nullcontext(RunWatcher())) if quiet else Progress
 
 
 def _lines(summary: RetrySummary) -> list[str]:
