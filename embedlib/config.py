@@ -53,7 +53,7 @@ class ExtractConfig(BaseModel):
         Weight file, where one model is named and its file is not to be searched for.
     node : str or None
         Another output node than the model's embeddings, where one model is named.
-    engine : {'auto', 'openvino', 'essentia', 'onnxruntime'}
+    engine : {'auto', 'openvino', 'essentia', 'onnxruntime', 'tensorrt'}
         What runs the graphs.
     device : {'cpu', 'cuda'}
         Where models run.
@@ -122,7 +122,7 @@ class ExtractConfig(BaseModel):
     heads: list[str] = []
     weights: str | None = None
     node: str | None = None
-    engine: Literal["auto", "openvino", "essentia", "onnxruntime"] = "auto"
+    engine: Literal["auto", "openvino", "essentia", "onnxruntime", "tensorrt"] = "auto"
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["f32", "bf16"] = "f32"
     decoder: Literal["pyav", "essentia"] = "pyav"

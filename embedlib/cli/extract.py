@@ -60,7 +60,7 @@ def extract(
         str | None, typer.Option(help="Output node to read, when one model is named.")
     ] = None,
     engine: Annotated[
-        str | None, typer.Option(help="auto, openvino, essentia or onnxruntime.")
+        str | None, typer.Option(help="auto, openvino, essentia, onnxruntime or tensorrt.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     precision: Annotated[str | None, typer.Option(help="f32 or bf16.")] = None,

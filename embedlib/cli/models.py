@@ -16,6 +16,7 @@ from embedlib.cli.output import print_facts, print_json, print_table, say
 
 if TYPE_CHECKING:
     from embedlib.models.cache import VerifiedFile
+    from embedlib.models.dead.report import FoldReport
     from embedlib.models.heads import Head
     from embedlib.models.known import Shape
     from embedlib.models.pull import Progress
@@ -66,7 +67,7 @@ def list_models(json: Json = False) -> None:
 
 @app.command()
 def info(name: Name, json: Json = False) -> None:
-    """Show what is known of a model: outputs, variants, times, licence, where its weights are.
+    """Show what is known of a model: outputs, times, licence, its weights and their dead filters.
 
     Example: embedlib models info msd-musicnn-1
     """
@@ -75,9 +76,10 @@ def info(name: Name, json: Json = False) -> None:
     spec = model_spec(name)
     facts = _facts(spec)
     if json:
-        print_json(facts)
+        report = _filters(spec)
+        print_json(facts | {"filters": None if report is None else asdict(report)})
         return
-    print_facts(facts)
+    print_facts(facts | {"filters": _filter_lines(spec)})
 
 
 @app.command()
@@ -258,6 +260,36 @@ def _weights(spec: ModelSpec) -> dict[str, str | None]:
         return {"weights": str(locate(spec).path), "weights_problem": None}
     except ModelError as exc:
         return {"weights": None, "weights_problem": str(exc.args[0])}
+
+
+def _filters(spec: ModelSpec) -> FoldReport | None:
+    """Look for dead filters in the weights that are there; build nothing."""
+    from embedlib.errors import ModelError
+    from embedlib.models.cut import cut
+    from embedlib.models.dead.fold import fold_dead_filters
+    from embedlib.models.graph import parse_graph
+    from embedlib.models.locks import read_weights
+    from embedlib.models.store import locate
+
+    if spec.untrained:
+        return None
+    try:
+        file = locate(spec)
+        nodes = file.outputs[0].nodes
+        graph = parse_graph(read_weights(file.path), origin=str(file.path))
+        graph = cut(graph, input_node=file.input_node, outputs=nodes, patch_shape=spec.input_shape)
+        return fold_dead_filters(graph, outputs=nodes).report
+    except ModelError:  # no weights, which another line says, or no frozen graph
+        return None
+
+
+def _filter_lines(spec: ModelSpec) -> list[str]:
+    from embedlib.models.dead.report import report_lines
+
+    report = _filters(spec)
+    if report is not None:
+        return report_lines(report)
+    return ["random weights have no dead ones" if spec.untrained else "no graph to look into"]
 
 
 def _verdict(file: VerifiedFile) -> str:

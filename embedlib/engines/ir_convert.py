@@ -10,15 +10,17 @@ import hashlib
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
+from tensorboardX.proto.graph_pb2 import GraphDef
+
 from embedlib.engines.engine import GraphSpec
+from embedlib.engines.fold_proof import proven
 from embedlib.errors import EngineError
-from embedlib.models.cut import cut, fix_batch, node_of, tensor_name
-from embedlib.models.fold import fold_dead_filters
+from embedlib.models.blocking import give_frames_in_blocks
+from embedlib.models.cut import cut, fix_batch
+from embedlib.models.dead.fold import fold_dead_filters
 from embedlib.models.graph import parse_graph
 from embedlib.models.locks import read_weights, require_sha256
-
-CONVERSION_VERSION = 1
-"""Raise it when the same graph file comes out as another model: kept ones are made again."""
+from embedlib.models.tensors import node_of, tensor_name
 
 
 def convert(spec: GraphSpec, *, sha256: str) -> Any:
@@ -47,17 +49,11 @@ def convert(spec: GraphSpec, *, sha256: str) -> Any:
     RuntimeError
         If OpenVINO cannot read the graph.
     """
-    from openvino.frontend import FrontEndManager
-
-    front_end = FrontEndManager().load_by_framework("tf")
     try:
         # OpenVINO 2026.4 takes no TensorFlow graph from memory.
         with NamedTemporaryFile(suffix=".pb") as file:
             _write_cut(file, spec, sha256=sha256)
-            graph = front_end.load(file.name)
-            places = map(graph.get_place_by_tensor_name, map(tensor_name, spec.output_nodes))
-            graph.override_all_outputs(list(places))
-            return front_end.convert(graph)
+            return _read(file, spec)
     except OSError as exc:
         raise EngineError(
             f"{spec.path.name}, cut to what is wanted, cannot be written: {exc.strerror}",
@@ -74,10 +70,36 @@ def _write_cut(file: IO[bytes], spec: GraphSpec, *, sha256: str) -> None:
         outputs=spec.output_nodes,
         patch_shape=spec.patch_shape,
     )
-    graph = fold_dead_filters(graph, outputs=[node_of(output) for output in spec.output_nodes])
+    outputs = [node_of(output) for output in spec.output_nodes]
+    folded = fold_dead_filters(graph, outputs=outputs)
+    graph = proven(folded.graph, graph, spec, read=_read_graph)
+    graph = give_frames_in_blocks(graph, outputs=outputs)
+    _write(file, graph, spec)
+
+
+def _write(file: IO[bytes], graph: GraphDef, spec: GraphSpec) -> None:
     fix_batch(graph, batch_size=spec.batch_size)
     file.write(graph.SerializeToString(deterministic=True))
     file.flush()
+
+
+def _read(file: IO[bytes], spec: GraphSpec) -> Any:
+    from openvino.frontend import FrontEndManager
+
+    front_end = FrontEndManager().load_by_framework("tf")
+    graph = front_end.load(file.name)
+    places = map(graph.get_place_by_tensor_name, map(tensor_name, spec.output_nodes))
+    graph.override_all_outputs(list(places))
+    return front_end.convert(graph)
+
+
+def _read_graph(graph: GraphDef, spec: GraphSpec) -> Any:
+    """Convert a graph that is needed further, and is not changed."""
+    copied = GraphDef()
+    copied.CopyFrom(graph)
+    with NamedTemporaryFile(suffix=".pb") as file:
+        _write(file, copied, spec)
+        return _read(file, spec)
 
 
 def _read_same(spec: GraphSpec, *, sha256: str) -> bytes:

@@ -7,7 +7,10 @@ from importlib.util import find_spec
 from embedlib.engines.engine import DEVICES, Engine, GraphSpec
 from embedlib.errors import ConfigError, EngineError
 
-ENGINES = ("auto", "openvino", "essentia", "onnxruntime")
+ENGINES = ("auto", "openvino", "essentia", "onnxruntime", "tensorrt")
+
+READ_ONNX = ("onnxruntime", "tensorrt")
+"""Those that run published ONNX files."""
 
 # In the order of preference.
 _ON_CPU = ("openvino", "essentia", "onnxruntime")
@@ -18,6 +21,8 @@ _PACKAGES = {
     "essentia": "essentia-tensorflow==2.1b6.dev1389 (Linux on x86-64 only), or take openvino",
     "onnxruntime": "'embedlib[onnx]'",
 }
+# TensorRT is a part of onnxruntime that is loaded where NVIDIA's libraries for it are.
+_MODULES = {"tensorrt": "onnxruntime"}
 _CUDA_PACKAGE = "'embedlib[gpu]'"
 
 # TensorFlow's installation guide, "Tested build configurations": 2.5 goes with CUDA 11.2.
@@ -33,7 +38,8 @@ def resolve_engine(name: str, *, device: str = "cpu") -> str:
     Parameters
     ----------
     name : str
-        ``auto``, ``openvino``, ``essentia`` or ``onnxruntime``.
+        ``auto``, ``openvino``, ``essentia``, ``onnxruntime``, or ``tensorrt``: onnxruntime with
+        TensorRT for what that can run.
     device : str
         ``cpu`` or ``cuda``.
 
@@ -67,6 +73,10 @@ knows no NVIDIA card; use --engine onnxruntime
             f"engine={name!r} is not possible with device='cuda': {_NO_CUDA[name]}",
             fix="use --engine onnxruntime",
         )
+    if device == "cpu" and name == "tensorrt":
+        raise ConfigError(
+            "engine='tensorrt' is not possible with device='cpu'", fix="use --device cuda"
+        )
     return _installed(name, device=device)
 
 
@@ -90,10 +100,10 @@ def load_engine(name: str, spec: GraphSpec) -> Engine:
         from embedlib.engines.essentia import EssentiaEngine
 
         return EssentiaEngine(spec)
-    if engine == "onnxruntime":
+    if engine in READ_ONNX:
         from embedlib.engines.onnx import OnnxEngine
 
-        return OnnxEngine(spec)
+        return OnnxEngine(spec, with_tensorrt=engine == "tensorrt")
     from embedlib.engines.openvino import OpenVinoEngine
 
     return OpenVinoEngine(spec)
@@ -103,7 +113,7 @@ def _installed(name: str, *, device: str) -> str:
     possible = _ON_CUDA if device == "cuda" else _ON_CPU
     wanted = possible if name == "auto" else (name,)
     for engine in wanted:
-        if find_spec(engine):
+        if find_spec(_MODULES.get(engine, engine)):
             return engine
     package = _CUDA_PACKAGE if device == "cuda" else _PACKAGES[wanted[0]]
     raise EngineError(f"{wanted[0]} is not installed", fix=f"pip install {package}")

@@ -7,8 +7,7 @@ they are.
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,25 +15,20 @@ from tensorboardX.proto.graph_pb2 import GraphDef
 
 from embedlib.engines.engine import GraphSpec
 from embedlib.engines.memory import memory_errors
+from embedlib.engines.onnx_card import CardSession
+from embedlib.engines.onnx_providers import providers, require_used
 from embedlib.errors import ConfigError, EngineError, ModelError
-from embedlib.models.cut import cut, fix_batch, node_of
-from embedlib.models.fold import fold_dead_filters
+from embedlib.models.cut import cut, fix_batch
+from embedlib.models.dead.fold import fold_dead_filters
 from embedlib.models.graph import parse_graph
 from embedlib.models.locks import read_weights
+from embedlib.models.tensors import node_of
 from embedlib.records import Float32
 
 if TYPE_CHECKING:
     from embedlib.models.onnx_writer import OnnxModel
 
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-
-# onnxruntime's documentation, "CUDA Execution Provider". TF32 keeps 10 bits of a float32 and is on
-# by default. The default search for algorithms times them, so that two loads may differ.
-_CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
-
 _ERRORS_ONLY = 3  # of onnxruntime's log levels
-
-_INSTALL_GPU = "pip install 'embedlib[gpu]', in place of onnxruntime without a GPU"
 
 
 class OnnxEngine:
@@ -44,6 +38,9 @@ class OnnxEngine:
     ----------
     spec : GraphSpec
         The graph and what to read from it; also an ``.onnx`` file.
+    with_tensorrt : bool
+        Whether TensorRT takes what it can of the graph, and CUDA the rest. It plans a graph for
+        minutes at the first load, and keeps the plan in the cache.
 
     Raises
     ------
@@ -63,7 +60,7 @@ class OnnxEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, spec: GraphSpec) -> None:
+    def __init__(self, spec: GraphSpec, *, with_tensorrt: bool = False) -> None:
         if spec.precision != "f32":
             raise ConfigError(
                 f"precision={spec.precision!r} is not possible with the onnxruntime engine",
@@ -72,11 +69,26 @@ class OnnxEngine:
         ort = _import_onnxruntime()
         with memory_errors(spec):
             model = _read_model(spec)
-            self._session = _session(ort, model.data, spec)
-        self._input_name = model.input_name
+            session = _session(ort, model.data, spec, with_tensorrt=with_tensorrt)
         self._output_names = model.output_names
+        self._wanted = list(dict.fromkeys(model.output_names))
         self._shape = (spec.batch_size, *spec.patch_shape)
         self._spec = spec
+        self._run = self._runner(ort, session, model.input_name)
+
+    def _runner(self, ort: Any, session: Any, input_name: str) -> Callable[[Float32], Any]:
+        """Give what runs a batch of the right shape; it does not hold on to this engine."""
+        wanted = self._wanted
+        if self._spec.device == "cpu":
+            return lambda batch: session.run(wanted, {input_name: batch})
+        with memory_errors(self._spec, *_errors()):
+            return CardSession(
+                ort,
+                session,
+                input_name=input_name,
+                output_names=self._wanted,
+                shape=self._shape,
+            ).run
 
     def __call__(self, batch: Float32) -> tuple[Float32, ...]:
         """Run one batch.
@@ -96,10 +108,9 @@ class OnnxEngine:
         BatchMemoryError
             If there is no memory for a batch.
         """
-        feed = {self._input_name: np.ascontiguousarray(batch).reshape(self._shape)}
-        wanted = list(dict.fromkeys(self._output_names))
+        inputs = np.ascontiguousarray(batch).reshape(self._shape)
         with memory_errors(self._spec, *_errors()):
-            outputs = dict(zip(wanted, self._session.run(wanted, feed), strict=True))
+            outputs = dict(zip(self._wanted, self._run(inputs), strict=True))
         return tuple(outputs[name] for name in self._output_names)
 
 
@@ -135,20 +146,19 @@ def _cut_graph(spec: GraphSpec) -> GraphDef:
         outputs=spec.output_nodes,
         patch_shape=spec.patch_shape,
     )
-    graph = fold_dead_filters(graph, outputs=[node_of(node) for node in spec.output_nodes])
+    graph = fold_dead_filters(graph, outputs=list(map(node_of, spec.output_nodes))).graph
     fix_batch(graph, batch_size=spec.batch_size)
     return graph
 
 
-def _session(ort: Any, data: bytes, spec: GraphSpec) -> Any:
-    provider, options = (_CUDA, _CUDA_OPTIONS) if spec.device == "cuda" else (_CPU, {})
-    _require_provider(ort, provider)
+def _session(ort: Any, data: bytes, spec: GraphSpec, *, with_tensorrt: bool) -> Any:
+    wanted = providers(ort, device=spec.device, with_tensorrt=with_tensorrt)
     try:
         with memory_errors(spec, *_errors()):
             session = ort.InferenceSession(
                 data,
                 sess_options=_options(ort),
-                providers=[(provider, options)],
+                providers=wanted,
                 enable_fallback=0,  # else a session that fails on the GPU is made again on the CPU
             )
     except _errors() as exc:
@@ -157,23 +167,9 @@ def _session(ort: Any, data: bytes, spec: GraphSpec) -> Any:
             f"onnxruntime cannot use {spec.path.name}: {reason}",
             fix="take --engine openvino, on the CPU",
         ) from exc
-    # A provider that cannot be loaded, for want of a driver say, is left out with a log line only.
-    if session.get_providers()[0] != provider:
-        raise EngineError(
-            "onnxruntime cannot use the GPU of this machine",
-            fix="check the driver and CUDA's libraries, or use --device cpu",
-        )
+    require_used(session, wanted)
     session.disable_fallback()
     return session
-
-
-def _require_provider(ort: Any, provider: str) -> None:
-    if provider == _CUDA and hasattr(ort, "preload_dlls"):
-        # CUDA's libraries may come from PyPI, where no loader looks. It talks on stdout.
-        with redirect_stdout(sys.stderr):
-            ort.preload_dlls()
-    if provider not in ort.get_available_providers():
-        raise EngineError(f"this onnxruntime {ort.__version__} knows no GPU", fix=_INSTALL_GPU)
 
 
 def _options(ort: Any) -> Any:

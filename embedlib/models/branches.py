@@ -11,7 +11,8 @@ from tensorboardX.proto.graph_pb2 import GraphDef
 from tensorboardX.proto.node_def_pb2 import NodeDef
 
 from embedlib.models.graph import const_array
-from embedlib.models.topology import sorted_nodes, split_tensor
+from embedlib.models.tensors import split_tensor
+from embedlib.models.topology import sorted_nodes
 
 # DataType in TensorFlow's types.proto.
 _DT_BOOL = 10

@@ -15,7 +15,8 @@ from tensorboardX.proto.node_def_pb2 import NodeDef
 from embedlib.errors import ModelError
 from embedlib.models.branches import settle_branches
 from embedlib.models.graph import prune
-from embedlib.models.topology import LIST_FIX, split_tensor, with_ancestors
+from embedlib.models.tensors import node_of, split_tensor
+from embedlib.models.topology import LIST_FIX, with_ancestors
 
 # DataType in TensorFlow's types.proto.
 _DT_FLOAT, _DT_BOOL = 1, 10
@@ -117,49 +118,6 @@ def fix_batch(graph: GraphDef, *, batch_size: int) -> None:
             fix=f"use a batch size of {batch.size}",
         )
     batch.size = batch_size
-
-
-def node_of(tensor: str) -> str:
-    """Give the node that a tensor belongs to.
-
-    Parameters
-    ----------
-    tensor : str
-        Name of a node, with the port where that is not the first.
-
-    Returns
-    -------
-    node : str
-        Name of the node.
-
-    Examples
-    --------
-    >>> node_of("PartitionedCall:1"), node_of("model/dense/BiasAdd")
-    ('PartitionedCall', 'model/dense/BiasAdd')
-    """
-    return split_tensor(tensor)[0]
-
-
-def tensor_name(tensor: str) -> str:
-    """Give the name that runtimes know a tensor by: always with its port.
-
-    Parameters
-    ----------
-    tensor : str
-        Name of a node, with the port where that is not the first.
-
-    Returns
-    -------
-    name : str
-        Node and port.
-
-    Examples
-    --------
-    >>> tensor_name("PartitionedCall:1"), tensor_name("model/dense/BiasAdd")
-    ('PartitionedCall:1', 'model/dense/BiasAdd:0')
-    """
-    node, port = split_tensor(tensor)
-    return f"{node}:{port}"
 
 
 def _is_flag(node: NodeDef) -> bool:

@@ -22,12 +22,12 @@ from embedlib.errors import GraphRefusedError, ModelError
 from embedlib.models.known import UNKNOWN, Known, Shape
 from embedlib.models.library import copy_library, library_nodes
 from embedlib.models.ops import CALL_OPS, SHAPE_RULES
+from embedlib.models.tensors import split_tensor
 from embedlib.models.topology import (
     LIST_FIX,
     data_inputs,
     no_such_node,
     sorted_nodes,
-    split_tensor,
     with_ancestors,
 )
 

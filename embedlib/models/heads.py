@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedlib.errors import ConfigError, ModelError, WeightsMissingError
-from embedlib.models.cut import node_of
 from embedlib.models.essentia import ESSENTIA_MODELS
 from embedlib.models.graph import parse_graph
 from embedlib.models.known import Shape
@@ -31,6 +30,7 @@ from embedlib.models.nodes import known_shapes, tensor_shape
 from embedlib.models.registry import model_specs
 from embedlib.models.spec import ModelSpec
 from embedlib.models.store import FOLDERS_VARIABLE, find_file, weights_folder
+from embedlib.models.tensors import node_of
 
 HEADS_URL = f"{ESSENTIA_MODELS}/classification-heads"
 """Holds one folder per task."""

@@ -16,9 +16,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from embedlib.errors import ModelError
-from embedlib.models.cut import tensor_name
 from embedlib.models.graph import INPUT_OF
 from embedlib.models.spec import ACTIVATIONS, EMBEDDINGS, ModelSpec, Output
+from embedlib.models.tensors import tensor_name
 
 MAX_BYTES = 1 << 20
 """Fifty times the longest one that was seen: 400 classes in 20 kB."""

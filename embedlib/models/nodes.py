@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from tensorboardX.proto.graph_pb2 import GraphDef
 
 from embedlib.errors import ConfigError, ModelError
-from embedlib.models.cut import node_of, tensor_name
 from embedlib.models.graph import INPUT_OF, list_nodes, resolve_node
 from embedlib.models.known import Shape
 from embedlib.models.spec import ModelSpec, Output
+from embedlib.models.tensors import node_of, tensor_name
 
 _CHOOSE = "choose another of `embedlib models nodes FILE`"
 

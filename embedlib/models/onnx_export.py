@@ -15,11 +15,11 @@ from tensorboardX.proto.node_def_pb2 import NodeDef
 
 from embedlib.errors import ModelError
 from embedlib.models.constants import fold_constant
-from embedlib.models.cut import node_of, tensor_name
 from embedlib.models.graph import const_array
 from embedlib.models.onnx_call import Call, Value
 from embedlib.models.onnx_ops import emit_node
 from embedlib.models.onnx_writer import OnnxModel, OnnxWriter, Tensor
+from embedlib.models.tensors import node_of, tensor_name
 
 
 def export_onnx(graph: GraphDef, *, outputs: Sequence[str]) -> OnnxModel:

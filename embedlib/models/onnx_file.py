@@ -13,9 +13,9 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from embedlib.errors import GraphRefusedError, ModelError
-from embedlib.models.cut import tensor_name
 from embedlib.models.onnx_writer import OnnxModel
 from embedlib.models.store import is_onnx
+from embedlib.models.tensors import tensor_name
 
 # Names of the set of ops that every runtime has (ONNX's documentation, "Operator Schemas").
 _STANDARD_DOMAINS = ("", "ai.onnx")

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from embedlib.errors import ConfigError, ModelError, WeightsMissingError
 from embedlib.models.builder import BUILDER_VERSION, build_untrained
+from embedlib.models.folders import cache_folder
 from embedlib.models.graph import parse_graph
 from embedlib.models.locks import (
     checked_sha256,
@@ -33,7 +34,6 @@ from embedlib.models.nodes import SpecNodes, check_nodes, named_nodes, resolve_s
 from embedlib.models.spec import UNTRAINED_PREFIX, ModelSpec, Output
 
 FOLDERS_VARIABLE = "EMBEDLIB_MODELS"
-CACHE_VARIABLE = "EMBEDLIB_CACHE"
 
 ONNX_SUFFIX = ".onnx"
 
@@ -61,18 +61,6 @@ class WeightFile:
     untrained: bool
     input_node: str
     outputs: tuple[Output, ...]
-
-
-def cache_folder() -> Path:
-    """Give the folder in which embedlib keeps what it can fetch or make again.
-
-    Returns
-    -------
-    folder : Path
-        Of ``EMBEDLIB_CACHE``, else ``~/.cache/embedlib``; it may not exist yet.
-    """
-    folder = os.environ.get(CACHE_VARIABLE)
-    return Path(folder).expanduser() if folder else Path.home() / ".cache" / "embedlib"
 
 
 def weights_folder() -> Path:

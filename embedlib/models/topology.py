@@ -9,33 +9,10 @@ from tensorboardX.proto.graph_pb2 import GraphDef
 from tensorboardX.proto.node_def_pb2 import NodeDef
 
 from embedlib.errors import ModelError
+from embedlib.models.tensors import split_tensor
 
 LIST_FIX = "see `embedlib models nodes FILE`"
 """Way out of an error about a node that is not there."""
-
-
-def split_tensor(tensor: str) -> tuple[str, int]:
-    """Split the name of a tensor.
-
-    Parameters
-    ----------
-    tensor : str
-        Name of a node, with the port where that is not the first.
-
-    Returns
-    -------
-    node : str
-        Name of the node.
-    port : int
-        Which of its outputs.
-
-    Examples
-    --------
-    >>> split_tensor("PartitionedCall:1"), split_tensor("model/dense/BiasAdd")
-    (('PartitionedCall', 1), ('model/dense/BiasAdd', 0))
-    """
-    node, colon, port = tensor.rpartition(":")
-    return (node, int(port)) if colon and port.isdecimal() else (tensor, 0)
 
 
 def data_inputs(node: NodeDef) -> list[str]:

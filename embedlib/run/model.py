@@ -20,9 +20,9 @@ from embedlib.engines.load import load_engine
 from embedlib.engines.memory import WAY_OUT
 from embedlib.errors import BatchMemoryError, EngineError, ModelError
 from embedlib.features.readout import Readout, readout
+from embedlib.models.folders import cache_folder
 from embedlib.models.locks import file_sha256, require_sha256, write_atomically
 from embedlib.models.spec import Output
-from embedlib.models.store import cache_folder
 from embedlib.records import Float32
 from embedlib.run.job import HeadJob, ModelJob
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from embedlib.config import ExtractConfig, extract_config
-from embedlib.engines.load import resolve_engine
+from embedlib.engines.load import READ_ONNX, resolve_engine
 from embedlib.errors import ConfigError, WeightsMissingError
 from embedlib.models.graph import parse_graph
 from embedlib.models.heads import Head, locate_head
@@ -128,10 +128,10 @@ def _located(instance: Instance, config: ExtractConfig) -> Prepared:
             f"precision='bf16' would change what the embeddings of {instance.spec.name} say",
             fix=f"keep this one in f32: {instance.spec.name}:precision=f32",
         )
-    if path is not None and is_onnx(path) and engine != "onnxruntime":
+    if path is not None and is_onnx(path) and engine not in READ_ONNX:
         raise ConfigError(f"{engine} does not read {path}", fix="take --engine onnxruntime")
     try:
-        file = locate(instance.spec, path=path, prefer_onnx=engine == "onnxruntime")
+        file = locate(instance.spec, path=path, prefer_onnx=engine in READ_ONNX)
     except WeightsMissingError:
         if path is not None or not config.allow_untrained or instance.spec.write_graph is None:
             raise

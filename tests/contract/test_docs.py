@@ -25,10 +25,11 @@ from embedlib.cli.app import app, spread
 from embedlib.cli.extract import NEW_FAILURES
 from embedlib.config import ExtractConfig, extract_config, preset_names
 from embedlib.errors import ConfigError, EmbedlibError
+from embedlib.models.folders import CACHE_VARIABLE
 from embedlib.models.graph_writer import GraphWriter
 from embedlib.models.heads import head_url
 from embedlib.models.registry import model_specs
-from embedlib.models.store import CACHE_VARIABLE, FOLDERS_VARIABLE
+from embedlib.models.store import FOLDERS_VARIABLE
 from embedlib.probes.fit_rows import FIT_SCHEMA
 from embedlib.records import KEPT, Status
 from embedlib.run.events import Action, Event

@@ -7,13 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from embedlib.config import extract_config
 from embedlib.engines import onnx as engine_module
+from embedlib.engines import onnx_providers
 from embedlib.engines.engine import GraphSpec
 from embedlib.engines.load import load_engine
 from embedlib.models.registry import model_specs
 from embedlib.models.spec import ModelSpec
 from embedlib.models.store import locate
 from embedlib.records import Float32
+from embedlib.run.calibrate import measure, measure_cost
+from embedlib.run.prepare import model_job
+from embedlib.run.resolve import prepare_models
 
 ort = pytest.importorskip("onnxruntime")
 
@@ -87,7 +92,7 @@ def test_tf32_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = patches(graph, np.random.default_rng(440))
     (exact,) = load_engine("onnxruntime", on_cpu(graph))(batch)
     (ours,) = load_engine("onnxruntime", graph)(batch)
-    monkeypatch.setitem(engine_module._CUDA_OPTIONS, "use_tf32", "1")
+    monkeypatch.setitem(onnx_providers.CUDA_OPTIONS, "use_tf32", "1")
     (rounded,) = load_engine("onnxruntime", graph)(batch)
     assert relative_l2(ours, exact) < TF32_ERROR < relative_l2(rounded, exact)
 
@@ -96,3 +101,35 @@ def test_two_loads_give_the_same_bits(graph: GraphSpec, rng: np.random.Generator
     batch = patches(graph, rng)
     one, other = (load_engine("onnxruntime", graph)(batch) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_batch_may_be_changed_as_soon_as_its_outputs_are_there(
+    graph: GraphSpec, rng: np.random.Generator
+) -> None:
+    engine = load_engine("onnxruntime", graph)
+    batch, other = patches(graph, rng), patches(graph, rng)
+    first = [array.copy() for array in engine(batch)]
+    kept = engine(batch)
+    batch[:] = other
+    engine(batch)
+    assert all(np.array_equal(a, b) for a, b in zip(first, kept, strict=True))
+
+
+@pytest.mark.skipif(
+    onnx_providers.TENSORRT not in ort.get_available_providers(), reason="needs TensorRT"
+)
+def test_tensorrt_gives_the_numbers_of_the_cpu(graph: GraphSpec, rng: np.random.Generator) -> None:
+    batch = patches(graph, rng)
+    found = load_engine("tensorrt", graph)(batch)
+    expected = load_engine("onnxruntime", on_cpu(graph))(batch)
+    errors = [relative_l2(ours, theirs) for ours, theirs in zip(found, expected, strict=True)]
+    assert max(errors) <= TOLERANCE
+
+
+def test_a_card_is_filled_by_more_patches_than_a_core(tmp_path: Path) -> None:
+    values = {"sources": ["a"], "models": ["untrained-msd-vgg-1"], "out": "o", "device": "cuda"}
+    (prepared,) = prepare_models(extract_config(values))
+    job = model_job(prepared, folder=tmp_path)
+    measured = measure(job, prepared.file.path)
+    assert measured.batch_size > job.batch_size
+    assert measured.cost_s < measure_cost(job, prepared.file.path)

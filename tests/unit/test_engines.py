@@ -340,8 +340,8 @@ def test_an_engine_that_is_not_installed_comes_with_the_line_that_installs_it(
 
 
 def test_an_unknown_engine_is_refused() -> None:
-    with pytest.raises(ConfigError, match="engine='tensorrt' is unknown; use one of auto"):
-        resolve_engine("tensorrt")
+    with pytest.raises(ConfigError, match="engine='torchscript' is unknown; use one of auto"):
+        resolve_engine("torchscript")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 
 from embedlib.engines import onnx as engine_module
+from embedlib.engines import onnx_providers
 from embedlib.engines.engine import GraphSpec
 from embedlib.engines.load import load_engine, resolve_engine
 from embedlib.engines.onnx import OnnxEngine
+from embedlib.engines.onnx_card import CardSession
 from embedlib.errors import ConfigError, EngineError, ModelError, WeightsMissingError
 from embedlib.models.graph_writer import GraphWriter
 
@@ -171,3 +174,84 @@ def test_an_unknown_device_is_refused(graph: Path) -> None:
 
 def test_the_engine_is_loaded_by_its_name(graph: Path) -> None:
     assert load_engine("onnxruntime", spec(graph)).name == "onnxruntime"
+
+
+class Session:
+    """Of an onnxruntime that has loaded some of what was asked for."""
+
+    def __init__(self, *names: str) -> None:
+        self.get_providers = lambda: [*names, onnx_providers.CPU]
+
+
+def ort_with(*names: str) -> SimpleNamespace:
+    known = [*names, onnx_providers.CPU]
+    return SimpleNamespace(__version__="1.31", get_available_providers=lambda: known)
+
+
+def test_tensorrt_stands_before_cuda_and_keeps_its_plans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBEDLIB_CACHE", str(tmp_path))
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    ort_ = ort_with(onnx_providers.TENSORRT, onnx_providers.CUDA)
+    (first, options), (second, _) = onnx_providers.providers(
+        ort_, device="cuda", with_tensorrt=True
+    )
+    assert (first, second) == (onnx_providers.TENSORRT, onnx_providers.CUDA)
+    assert Path(options["trt_engine_cache_path"]).parent == tmp_path
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
+
+
+def test_without_tensorrt_cuda_runs_all_and_a_line_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = onnx_providers.providers(
+        ort_with(onnx_providers.CUDA), device="cuda", with_tensorrt=True
+    )
+    assert [name for name, _ in found] == [onnx_providers.CUDA]
+    assert "knows no TensorRT: CUDA alone" in caplog.text
+
+
+def test_a_tensorrt_that_cannot_be_loaded_is_a_line_of_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wanted = [(onnx_providers.TENSORRT, {}), (onnx_providers.CUDA, {})]
+    onnx_providers.require_used(Session(onnx_providers.CUDA), wanted)
+    assert "TensorRT cannot be loaded" in caplog.text
+
+
+def test_tensorrt_without_a_card_is_refused() -> None:
+    with pytest.raises(ConfigError, match="engine='tensorrt' is not possible with device='cpu'"):
+        resolve_engine("tensorrt")
+
+
+@pytest.fixture
+def bound(graph: Path) -> CardSession:
+    """What a card gets, on the CPU: the same calls of onnxruntime, with other memory."""
+    model = engine_module._read_model(spec(graph))
+    session = ort.InferenceSession(model.data, providers=[onnx_providers.CPU])
+    names = dict.fromkeys(model.output_names)
+    return CardSession(
+        ort,
+        session,
+        input_name=model.input_name,
+        output_names=[*names],
+        shape=(2, 4),
+        device="cpu",
+    )
+
+
+def test_a_bound_session_gives_the_outputs_of_each_batch(bound: CardSession) -> None:
+    batch = np.array([[-1, 0, 1, 2], [3, -4, 5, -6]], np.float32)
+    batch.flags.writeable = False
+    (first,) = bound.run(batch)
+    (second,) = bound.run(-batch)
+    assert np.array_equal(first, np.maximum(batch, 0))
+    assert np.array_equal(second, np.maximum(-batch, 0))
+
+
+def test_a_bound_session_reads_its_batch_before_it_returns(bound: CardSession) -> None:
+    batch = np.ones((2, 4), np.float32)
+    (output,) = bound.run(batch)
+    batch[:] = 5
+    assert (output == 1).all()

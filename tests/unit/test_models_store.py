@@ -20,11 +20,12 @@ from embedlib.errors import (
 )
 from embedlib.models.builder import build_untrained
 from embedlib.models.cache import add, verify
+from embedlib.models.folders import cache_folder
 from embedlib.models.graph_writer import GraphWriter
 from embedlib.models.locks import write_atomically
 from embedlib.models.registry import model_spec
 from embedlib.models.spec import ModelSpec, Output
-from embedlib.models.store import build, cache_folder, find_weights, locate, weights_folder
+from embedlib.models.store import build, find_weights, locate, weights_folder
 
 VGG = model_spec("msd-vgg-1")
 GRAPH = build_untrained(VGG)
