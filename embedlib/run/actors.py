@@ -1,20 +1,23 @@
-"""What runs inside the processes that Ray starts; plain classes, made actors by the driver."""
+"""What runs inside the processes that Ray starts; plain classes, made actors by the driver.
+
+Each process imports what its own kind of work needs, and no more: with eight models on two cores
+ten processes start at once, and their imports were most of the start.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from embedlib.records import Crash, DecodeStats, FeatureChunk, PartResult, Shard
-from embedlib.run.calibrate import measure_cost
 from embedlib.run.cores import CoreLease
-from embedlib.run.decoding import decode_shard
 from embedlib.run.job import DecodeJob, ModelJob
 from embedlib.run.memory import private_bytes
-from embedlib.run.model import graph_file
-from embedlib.run.poison import bisect_shard
-from embedlib.run.worker import ModelWorker
+
+if TYPE_CHECKING:
+    from embedlib.run.calibrate import Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,9 @@ class DecodeActor(_Watched):
 
     def load(self) -> None:
         """Answer when ready."""
+        from embedlib.run.decoding import decode_shard
+
+        self._decode_shard = decode_shard
 
     def decode(
         self, shard: Shard, job: DecodeJob
@@ -59,7 +65,7 @@ class DecodeActor(_Watched):
         item : ChunkHeader, FeatureChunk or DecodeStats
             Each chunk behind its header; at the end what it all took.
         """
-        chunks = decode_shard(shard, replace(job, is_expendable=True))
+        chunks = self._decode_shard(shard, replace(job, is_expendable=True))
         while True:
             try:
                 chunk = next(chunks)
@@ -78,6 +84,8 @@ class BisectionActor:
 
     def bisect(self, shard: Shard, job: DecodeJob, memory_bytes: int) -> tuple[Crash, ...]:
         """Search a shard; see `bisect_shard`."""
+        from embedlib.run.poison import bisect_shard
+
         return bisect_shard(shard, job, memory_bytes=memory_bytes)
 
 
@@ -87,10 +95,13 @@ class CalibrationActor:
     def __init__(self) -> None:
         self._lease = CoreLease(1)
 
-    def measure(self, job: ModelJob, graph: bytes | str) -> float:
-        """Measure one model; see `measure_cost`."""
+    def measure(self, job: ModelJob, graph: bytes | str) -> Measured:
+        """Measure one model; see `embedlib.run.calibrate.measure`."""
+        from embedlib.run.calibrate import measure
+        from embedlib.run.model import graph_file
+
         self._lease.pin()
-        return measure_cost(job, graph_file(graph, job))
+        return measure(job, graph_file(graph, job))
 
 
 class ModelActor(_Watched):
@@ -115,6 +126,9 @@ class ModelActor(_Watched):
         is_pinned : bool
             Whether the worker sits on the core that it was to have.
         """
+        from embedlib.run.model import graph_file
+        from embedlib.run.worker import ModelWorker
+
         is_pinned = self._lease.pin() if self._lease else True
         self._worker = ModelWorker(self._job, graph_file(graph, self._job))
         self._worker.warm_up()

@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import numpy as np
 from embedlib.errors import ModelError
 from embedlib.features.front_end import front_end
 from embedlib.features.patch_input import patch_input
+from embedlib.models.folders import cache_folder
 from embedlib.models.locks import write_atomically
-from embedlib.models.store import cache_folder
+from embedlib.run.batches import best_batch_size
 from embedlib.run.job import ModelJob
 from embedlib.run.model import LoadedModel
 
@@ -25,6 +27,68 @@ MEASURE_S = 0.3
 """Seconds to measure for, at least: some ten calls of most models."""
 
 MIN_CALLS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was found of a model.
+
+    Attributes
+    ----------
+    cost_s : float
+        As `measure_cost` gives it, in batches of `batch_size`.
+    batch_size : int > 0
+        That of the job on a CPU; on a card what fills it.
+    """
+
+    cost_s: float
+    batch_size: int
+
+
+def measure(job: ModelJob, graph: Path) -> Measured:
+    """Measure what a model costs where this is called, on a card in batches that fill it.
+
+    Parameters
+    ----------
+    job : ModelJob
+        Which model, and how.
+    graph : Path
+        The verified graph file.
+
+    Returns
+    -------
+    measured : Measured
+        To be kept by `keep_cost`.
+    """
+    costs: dict[int, float] = {}
+
+    def cost_s(batch_size: int) -> float:
+        costs[batch_size] = measure_cost(replace(job, batch_size=batch_size), graph)
+        return costs[batch_size]
+
+    size = job.batch_size
+    if job.device == "cuda":
+        size = best_batch_size(cost_s, first=size)
+    return Measured(costs[size] if size in costs else cost_s(size), size)
+
+
+def fitted(job: ModelJob) -> ModelJob:
+    """Give the job with the batch size that was measured for the card, as far as one was.
+
+    Parameters
+    ----------
+    job : ModelJob
+        Which model, and how.
+
+    Returns
+    -------
+    job : ModelJob
+        The same on a CPU, where a spec says which batch is best.
+    """
+    if job.device == "cuda":
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return replace(job, batch_size=int(json.loads(_path(job).read_text())["batch_size"]))
+    return job
 
 
 def measure_cost(job: ModelJob, graph: Path) -> float:
@@ -83,7 +147,7 @@ def known_costs(jobs: Mapping[str, ModelJob]) -> dict[str, float]:
     return costs
 
 
-def keep_cost(job: ModelJob, cost_s: float) -> None:
+def keep_cost(job: ModelJob, cost_s: float, *, batch_size: int | None = None) -> None:
     """Keep a measured cost; a cache that cannot be written is no harm.
 
     Parameters
@@ -92,8 +156,11 @@ def keep_cost(job: ModelJob, cost_s: float) -> None:
         Which model, and how.
     cost_s : float
         As `measure_cost` gave it.
+    batch_size : int > 0 or None
+        In which batches, where that is another one than the job's.
     """
-    text = json.dumps({"model": job.manifest.spec, "cost_s": cost_s, **_conditions(job)}, indent=2)
+    found = {"model": job.manifest.spec, "cost_s": cost_s, **_conditions(job)}
+    text = json.dumps(found | {"batch_size": batch_size or job.batch_size}, indent=2)
     with suppress(ModelError):
         write_atomically(_path(job), text.encode())
 
@@ -110,12 +177,25 @@ def _conditions(job: ModelJob) -> dict[str, Any]:
         "nodes": [node for output in job.outputs for node in output.nodes],
         "patch_input": job.patch_input,
         "hop_frames": job.rule.hop_frames,
-        "batch_size": job.batch_size,
+        "batch_size": job.batch_size if job.device == "cpu" else None,
         "engine": job.engine,
         "precision": job.precision,
         "device": job.device,
-        "machine": _processor(),
+        "machine": _processor() if job.device == "cpu" else f"{_processor()}, {_cards()}",
     }
+
+
+def _cards() -> str:
+    """Name the cards by the driver's own files, which need no library."""
+    names = set()
+    for file in Path("/proc/driver/nvidia/gpus").glob("*/information"):
+        with suppress(OSError):
+            names |= {
+                line.partition(":")[2].strip()
+                for line in file.read_text().splitlines()
+                if line.startswith("Model:")
+            }
+    return ", ".join(sorted(names)) or "a card"
 
 
 def _processor() -> str:

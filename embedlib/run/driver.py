@@ -92,9 +92,9 @@ class RunPlan:
         """Whether nothing fans out, so that model workers decode for themselves.
 
         That spares the way through the object store and the fight of two processes for the cache
-        of one core.
+        of one core. A card is never to wait for a decoder: there, decoding is the cores' work.
         """
-        return len(self.jobs) == 1
+        return len(self.jobs) == 1 and all(job.device == "cpu" for job in self.jobs.values())
 
     def scheduler(self) -> Scheduler:
         """Make the state machine of the run.

@@ -19,7 +19,7 @@ from embedlib.catalog.shards import estimate_audio_s
 from embedlib.config import ExtractConfig
 from embedlib.features.front_end import front_end
 from embedlib.records import Shard, Track
-from embedlib.run.calibrate import keep_cost, known_costs, measure_cost
+from embedlib.run.calibrate import keep_cost, known_costs, measure
 from embedlib.run.decoding import decode_shard
 from embedlib.run.driver import RunPlan
 from embedlib.run.job import DecodeJob
@@ -116,9 +116,11 @@ def estimate(plan: RunPlan, config: ExtractConfig, *, prices: Prices | None) -> 
         If a model does not run here.
     """
     decode = measure_decode(sampled(plan), plan.decode)
-    costs_s = {name: measure_cost(job, plan.graphs[name]) for name, job in plan.jobs.items()}
-    for name, cost_s in costs_s.items():
-        keep_cost(plan.jobs[name], cost_s)
+    costs_s = {}
+    for name, job in plan.jobs.items():
+        found = measure(job, plan.graphs[name])
+        costs_s[name] = found.cost_s
+        keep_cost(job, found.cost_s, batch_size=found.batch_size)
     return add_up(plan, config, decode=decode, costs_s=costs_s, prices=prices)
 
 

@@ -7,12 +7,15 @@ all workers of a run do the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from embedlib.audio.decode import AudioLimits
 from embedlib.features.patches import PatchRule
 from embedlib.models.spec import Output
 from embedlib.records import Crash
 from embedlib.tables.manifest import ModelManifest
+
+if TYPE_CHECKING:  # a model worker that does not decode spares the libraries of those who do
+    from embedlib.audio.decode import AudioLimits
 
 
 @dataclass(frozen=True, slots=True)

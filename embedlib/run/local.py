@@ -9,6 +9,7 @@ from collections.abc import Generator
 
 from embedlib.errors import EmbedlibError
 from embedlib.records import DecodeStats, FeatureChunk
+from embedlib.run.calibrate import fitted
 from embedlib.run.decoding import decode_shard
 from embedlib.run.driver import TICK_S, Commits, Interruption, Observer, RunPlan, stopped
 from embedlib.run.events import (
@@ -79,7 +80,7 @@ class LocalDriver:
         return Bisected(shard_id, bisect_shard(shard, job, memory_bytes=memory_bytes))
 
     def _load(self, model: str) -> ModelWorker:
-        return ModelWorker(self._plan.jobs[model], self._plan.graphs[model])
+        return ModelWorker(fitted(self._plan.jobs[model]), self._plan.graphs[model])
 
     def run(self, interruption: Interruption) -> None:
         """Run until everything is committed, or a signal was answered.

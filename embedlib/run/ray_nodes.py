@@ -218,8 +218,9 @@ class Nodes:
             for name in models:
                 job = self._plan.jobs[name]
                 graph = self._workers.graph(name, node.node_id)
-                costs[name] = await measurer.measure.remote(job, graph)
-                keep_cost(job, costs[name])
+                found = await measurer.measure.remote(job, graph)
+                costs[name] = found.cost_s
+                keep_cost(job, found.cost_s, batch_size=found.batch_size)
         except rx.RayTaskError as exc:
             raise cause(exc) from exc
         finally:

@@ -19,6 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from embedlib.errors import RunError
 from embedlib.run.background import Background
+from embedlib.run.calibrate import fitted
 from embedlib.run.cluster import is_gone
 from embedlib.run.driver import RunPlan
 from embedlib.run.events import DecoderAdded, Event, Outgrown, SlotAdded, WorkerLost
@@ -189,7 +190,7 @@ class Workers:
             n_gpus=0 if on_cpu else _share(place.share),
         )
         n_cores = int(on_cpu and place.share == 1)
-        return model_class.remote(self._plan.jobs[place.model], n_cores)
+        return model_class.remote(fitted(self._plan.jobs[place.model]), n_cores)
 
     async def _await_ready(self, worker_id: str) -> None:
         worker = self._workers[worker_id]

@@ -100,6 +100,7 @@ class Scheduler:
             backlog=self._backlog, staff=self._staff, flow=self._flow, tries=self._tries
         )
         self._is_draining = False
+        self._has_committed = False
         self._stopped = ""
 
     # What people and drivers may know
@@ -269,13 +270,15 @@ class Scheduler:
     # Commits
 
     def _commit(self, event: Event) -> list[Commit]:
-        """Commit what is ready at each tick, and at once when nothing else is under way."""
+        """Commit what is ready at each tick; at once the first of all, and the last."""
         is_idle = self._is_draining or not self._backlog.is_anything_ready
-        is_time = isinstance(event, Tick) or (is_idle and not self._flow.attempts)
+        is_last = is_idle and not self._flow.attempts
+        is_time = isinstance(event, Tick) or is_last or not self._has_committed
         return self._outbox.commit() if is_time else []
 
     def _on_commit(self, model: str, shard_ids: tuple[str, ...]) -> None:
         """Also drops shards that another driver has committed meanwhile."""
+        self._has_committed = True
         self._outbox.settle(model)
         for shard_id in shard_ids:
             self._tries.settle(shard_id, model)

@@ -47,13 +47,9 @@ from embedlib.run.scheduler import Scheduler
 from embedlib.run.simulated_catalogue import SimulatedShards, draw_shards
 from embedlib.run.simulated_cluster import SimulatedCluster, SimulatedWorker, Task
 from embedlib.run.simulated_streams import Stream, stream_of
-from embedlib.run.slots import DECODE_CORE_S
 
 CALL_S = 0.002
 """A call to a worker and back, through Ray on one machine."""
-
-COMMIT_S, COMMIT_PART_S = 0.038, 0.0002
-"""A commit of one part took 38 ms, of a hundred 57 ms (deltalake 1.6.6, local disk)."""
 
 BISECTION_DECODES = 3.0
 """Decodes of a shard that a search for poison is worth: halves of halves, begun anew."""
@@ -174,7 +170,7 @@ class Simulation:
     def _work_core_s(self) -> float:
         """Give what there is to do if every shard is decoded and embedded once."""
         models_core_s = sum(model.core_s for model in self._scenario.models.values())
-        return float(self._shards.audio_s.sum()) * (DECODE_CORE_S + models_core_s)
+        return float(self._shards.audio_s.sum()) * (self._scenario.decode_core_s + models_core_s)
 
     # Time
 
@@ -306,7 +302,7 @@ class Simulation:
         shard = self._shards.number(action.shard_id)
         audio_s = float(self._shards.audio_s[shard]) * self._slowness()
         embed_core_s = audio_s * self._scenario.models[action.model].core_s
-        decode_core_s = audio_s * DECODE_CORE_S
+        decode_core_s = audio_s * self._scenario.decode_core_s
         core_s = decode_core_s + embed_core_s
         if self._shards.n_poison[shard] and not action.skip:
             core_s *= self._chance.random()
@@ -331,7 +327,7 @@ class Simulation:
         stream = self._streams[attempt_id]
         span_s, event = stream.advance(attempt_id)
         happen = partial(self._feed, event) if event else partial(self._crash, stream.decoder_id)
-        core_s = span_s * DECODE_CORE_S * stream.slowness
+        core_s = span_s * self._scenario.decode_core_s * stream.slowness
         self._give(stream.decoder_id, core_s, happen, decode=core_s)
 
     def _embed(self, action: Embed) -> None:
@@ -349,11 +345,13 @@ class Simulation:
     def _commit(self, action: Commit) -> None:
         shard_ids = tuple(part.shard_id for part in action.parts)
         self._n_committed += len(shard_ids)
-        after_s = COMMIT_S + COMMIT_PART_S * len(shard_ids)
+        after_s = self._scenario.commit_s + self._scenario.commit_part_s * len(shard_ids)
         self._agenda.later(after_s, partial(self._feed, Committed(action.model, shard_ids)))
 
     def _bisect(self, shard_id: str) -> None:
         shard = self._shards.number(shard_id)
         crashed = self._shards.crashes(shard_id)
-        after_s = float(self._shards.audio_s[shard]) * DECODE_CORE_S * BISECTION_DECODES
+        after_s = (
+            float(self._shards.audio_s[shard]) * self._scenario.decode_core_s * BISECTION_DECODES
+        )
         self._agenda.later(after_s, partial(self._feed, Bisected(shard_id, crashed)))

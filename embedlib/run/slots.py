@@ -19,6 +19,10 @@ DECODE_CORE_S = 0.0025
 """Core seconds per second of audio for decoding, resampling and all mel front ends: measured on
 an mp3 on one core of 2026, 1.1 ms of it decoding."""
 
+WORKERS_PER_CARD = 2
+"""While one prepares its next batch, the other one computes: a card that one model has to itself is
+two slots."""
+
 NEGLIGIBLE = 0.1
 """A rest of a share below this is no worker of its own where the model has whole slots."""
 
@@ -207,8 +211,10 @@ def _node_slots(
         raise ConfigError(f"node {node.node_id} has n_cores={node.n_cores}", fix="give it one")
     n_units = node.n_cores if device == "cpu" else node.n_gpus
     for model, units in _divide(n_units, core_s, room).items():
-        n_wanted = min(n_least, room.get(model, n_least))
-        for number, share in enumerate(_shares(units, n_wanted)):
+        shares = _shares(units, min(n_least, room.get(model, n_least)))
+        if device == "cuda":
+            shares = _in_parts(shares, most=room.get(model))
+        for number, share in enumerate(shares):
             slot_id = f"{node.node_id}/{model}/{number}"
             yield Slot(slot_id, node.node_id, model, share, device)
 
@@ -231,6 +237,15 @@ def _divide(n_units: int, core_s: Mapping[str, float], room: Mapping[str, int]) 
         if not too_many:
             return units
         full |= too_many
+
+
+def _in_parts(shares: list[float], *, most: int | None) -> list[float]:
+    """Split whole cards among several workers each, as far as there may be so many."""
+    n_more = (WORKERS_PER_CARD - 1) * shares.count(1.0)
+    if most is not None and len(shares) + n_more > most:
+        return shares
+    parts = {share: WORKERS_PER_CARD if share == 1.0 else 1 for share in shares}
+    return [share / parts[share] for share in shares for _ in range(parts[share])]
 
 
 def _shares(units: float, n_least: int = 1) -> list[float]:

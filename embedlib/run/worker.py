@@ -20,7 +20,6 @@ from embedlib.records import (
     Status,
     Track,
 )
-from embedlib.run.decoding import decode_shard
 from embedlib.run.embedding import ShardEmbedder
 from embedlib.run.job import DecodeJob, ModelJob
 from embedlib.run.model import LoadedModel
@@ -130,6 +129,8 @@ class ModelWorker:
         stats : DecodeStats
             What decoding took.
         """
+        from embedlib.run.decoding import decode_shard
+
         started = time.perf_counter()
         chunks = decode_shard(shard, decode)
         try:

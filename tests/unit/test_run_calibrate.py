@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from embedlib.config import extract_config
-from embedlib.run.calibrate import keep_cost, known_costs, measure_cost
+from embedlib.run import calibrate
+from embedlib.run.calibrate import (
+    Measured,
+    fitted,
+    keep_cost,
+    known_costs,
+    measure,
+    measure_cost,
+)
 from embedlib.run.job import ModelJob
 from embedlib.run.prepare import model_job
 from embedlib.run.resolve import prepare_models
@@ -53,3 +61,25 @@ def test_a_cache_that_cannot_be_written_is_no_harm(vgg: tuple[ModelJob, Path], c
     (cache / "costs").write_text("in the way")
     keep_cost(vgg[0], 0.0125)
     assert known_costs({"vgg": vgg[0]}) == {}
+
+
+def test_a_batch_size_that_was_measured_for_a_card_is_taken(vgg: tuple[ModelJob, Path]) -> None:
+    job = replace(vgg[0], device="cuda")
+    assert fitted(job) == job
+    keep_cost(job, 0.0001, batch_size=64)
+    assert fitted(job).batch_size == 64
+    assert known_costs({"vgg": job, "fitted": fitted(job)}) == {"vgg": 1e-4, "fitted": 1e-4}
+
+
+def test_on_a_cpu_the_batch_size_is_that_of_the_spec(vgg: tuple[ModelJob, Path]) -> None:
+    keep_cost(vgg[0], 0.0125, batch_size=64)
+    assert fitted(vgg[0]) == vgg[0]
+    assert measure(*vgg).batch_size == vgg[0].batch_size
+
+
+def test_a_card_is_measured_in_the_batch_that_is_kept(
+    vgg: tuple[ModelJob, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs_s = {1: 1.0, 2: 0.5, 4: 0.49}
+    monkeypatch.setattr(calibrate, "measure_cost", lambda job, _: costs_s[job.batch_size])
+    assert measure(replace(vgg[0], device="cuda"), vgg[1]) == Measured(0.5, 2)

@@ -316,3 +316,24 @@ def test_what_comes_too_late_changes_nothing(event: ev.Event) -> None:
     scheduler = scheduler_of("m")
     assert scheduler.on(event) == []
     assert scheduler.n_pending == 1
+
+
+# Commits
+
+
+def test_the_first_part_is_committed_at_once_and_others_wait_for_the_clock() -> None:
+    scheduler = Scheduler(
+        [Work(name, ("m",)) for name in "stuv"],
+        front_ends={"m": "fe"},
+        budget_bytes=1000,
+        chunk_bytes=10,
+    )
+    (extract,) = started(scheduler.on(ev.SlotAdded("m0", "m", is_decoder=True)))
+    first = scheduler.on(written(extract.attempt_id, "s"))
+    (commit,) = of_kind(first, ev.Commit)
+    assert [part.shard_id for part in commit.parts] == ["s"]
+    (extract,) = started(first)
+    scheduler.on(ev.Committed("m", ("s",)))
+    second = scheduler.on(written(extract.attempt_id, "t"))
+    assert of_kind(second, ev.Commit) == []
+    assert of_kind(scheduler.on(ev.Tick()), ev.Commit) != []

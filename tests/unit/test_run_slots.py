@@ -115,3 +115,19 @@ def test_nothing_to_share_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         plan_slots(nodes, core_s=costs)
+
+
+def test_a_card_of_its_own_is_two_slots_for_a_model() -> None:
+    slots = plan_slots([Node("a", 8, n_gpus=2)], core_s={"m": 1.0}, device="cuda")
+    assert [slot.share for slot in slots] == [0.5] * 4
+    assert len({slot.slot_id for slot in slots}) == 4
+
+
+def test_models_that_share_a_card_have_one_slot_each() -> None:
+    slots = plan_slots([Node("a", 8, n_gpus=1)], core_s={"m": 3.0, "n": 1.0}, device="cuda")
+    assert [(slot.model, slot.share) for slot in slots] == [("m", 0.75), ("n", 0.25)]
+
+
+def test_a_card_is_not_split_among_more_workers_than_a_model_may_have() -> None:
+    slots = plan_slots([Node("a", 8, n_gpus=1)], core_s={"m": 1.0}, device="cuda", room={"m": 1})
+    assert [slot.share for slot in slots] == [1.0]
