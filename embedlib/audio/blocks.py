@@ -26,6 +26,9 @@ MIN_SR_HZ, MAX_SR_HZ = 1_000, 1_000_000
 MAX_CHANNELS = 64
 """What a header may claim: a few samples at 1 Hz are hours after resampling, and a gigabyte."""
 
+PACKETS_PER_LOOK = 16
+"""Packets between two looks at the clock: a look takes 5 us, the decoding of one of MP3 20 us."""
+
 FFMPEG_PLANES = 8
 """``AV_NUM_DATA_POINTERS``. From here on PyAV 18 counts planes beyond the end of their list and
 hands out memory that is none of the frame's, so FFmpeg has to interleave the channels first."""
@@ -83,7 +86,8 @@ class BlockReader:
         Yields
         ------
         block : np.ndarray [shape=(n_channels, n_samples), float32] or None
-            At most `BLOCK_SAMPLES` long; None after each packet, a moment to look at the clock.
+            At most `BLOCK_SAMPLES` long; None after `PACKETS_PER_LOOK` packets, a moment to look
+            at the clock.
 
         Raises
         ------
@@ -92,11 +96,12 @@ class BlockReader:
         NonfiniteError
             If float samples are NaN, infinite or beyond all reason.
         """
-        for packet in self._packets():
+        for number, packet in enumerate(self._packets(), start=1):
             for frame in self._frames(packet):
                 self._queue(frame)
             yield from map(self._convert, self._fifo.read_many(BLOCK_SAMPLES))
-            yield None
+            if number % PACKETS_PER_LOOK == 0:
+                yield None
         yield from map(self._convert, self._fifo.read_many(BLOCK_SAMPLES, partial=True))
         self._compare_with_header()
 
@@ -132,6 +137,7 @@ class BlockReader:
         if self._first is None:
             _check_plausible(frame)
             self._first = frame
+            self.sr_hz, self.n_channels = frame.sample_rate, frame.layout.nb_channels
         if not _same_format(frame, self._first):
             self._count_bad_packet()
             return
@@ -140,7 +146,6 @@ class BlockReader:
         self._fifo.write(frame)
 
     def _count(self, frame: AudioFrame) -> None:
-        self.sr_hz, self.n_channels = frame.sample_rate, frame.layout.nb_channels
         start_s = self._start_s(frame)
         if start_s - self.reached_s > MAX_GAP_S and not self._is_gap_counted:
             self._count_bad_packet()
@@ -169,7 +174,7 @@ class BlockReader:
 def _same_format(frame: AudioFrame, first: AudioFrame) -> bool:
     return (
         frame.sample_rate == first.sample_rate
-        and frame.layout.name == first.layout.name
+        and frame.layout == first.layout
         and frame.format.name == first.format.name
     )
 

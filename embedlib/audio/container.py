@@ -26,8 +26,9 @@ DEMUXERS = (
 )
 """Containers of audio by FFmpeg's names: no playlist, concat, image, text or subtitle."""
 
-SMALL_PROBE_BYTES = 1 << 16
-"""Opening a WAV file with FFmpeg's default of 5 MB takes 22 ms, with this 2.5 ms."""
+SMALL_PROBE_BYTES = 1 << 15
+"""Opening a WAV file with FFmpeg's default of 5 MB takes 22 ms, with 64 KiB 2.6 ms, with this 1 ms.
+That far it is searched for DTS in the place of PCM, of which four frames must be seen."""
 
 HEADER_LENGTH_DEMUXERS = frozenset(
     {"aiff", "ape", "asf", "au", "caf", "dsf", "flac", "mpc", "mpc8", "tak", "tta", "w64", "wv"}

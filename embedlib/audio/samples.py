@@ -73,7 +73,7 @@ def check_samples(y: Float32) -> None:
         ...
     embedlib.errors.NonfiniteError: samples are NaN or infinite, or above 1e+12; ...
     """
-    if not np.abs(y).max() <= MAX_SAMPLE:  # NaN is not
+    if not (y.max() <= MAX_SAMPLE and y.min() >= -MAX_SAMPLE):  # NaN is neither
         raise NonfiniteError(
             f"samples are NaN or infinite, or above {MAX_SAMPLE:.0e}",
             fix="leave them out, or scale them to [-1, 1]",

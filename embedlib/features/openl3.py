@@ -12,6 +12,7 @@ take the dB of an *amplitude* with the factor 10, as the training did: -70 dB is
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import numpy as np
@@ -39,6 +40,10 @@ DB_FLOOR = np.float32(-80.0)
 GIST_LEAD_SAMPLES = 1024
 PAPER_LEAD_SAMPLES = 982
 PADDED_SAMPLES = (N_FRAMES - 1) * HOP_SAMPLES + FRAME_SAMPLES
+
+# Frames and spectra of a block stay in a core's L2 cache (50 x 2048 x 4 bytes = 0.4 MB each); all
+# 199 at once take more than twice as long where malloc gives their pages back each time.
+BLOCK_FRAMES = 50
 
 GIST_BANDS = MelBands(N_MELS, fmin_hz=0.0, fmax_hz=SR_HZ / 2)
 PAPER_BANDS = MelBands(N_MELS, fmin_hz=0.0, fmax_hz=SR_HZ / 2, scale="htk", norm="unit_sum")
@@ -78,8 +83,8 @@ def gist(patch: Float32) -> Float32:
     """
     # Samples beyond all reason become nan here, and the run records them as nonfinite.
     with np.errstate(over="ignore", invalid="ignore"):
-        magnitudes = np.abs(_spectra(patch, lead_samples=GIST_LEAD_SAMPLES))
-        return _decibels(_filterbank(GIST_BANDS) @ magnitudes.T)
+        blocks = map(np.abs, _spectra(patch, lead_samples=GIST_LEAD_SAMPLES))
+        return _decibels(_in_bands(blocks, GIST_BANDS))
 
 
 def paper(patch: Float32) -> Float32:
@@ -107,13 +112,12 @@ def paper(patch: Float32) -> Float32:
     gist : The input that Essentia's authors recommend.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        spectra = _spectra(patch, lead_samples=PAPER_LEAD_SAMPLES)
-        powers = np.square(spectra.real) + np.square(spectra.imag)
-        return _decibels(np.sqrt(_filterbank(PAPER_BANDS) @ powers.T))
+        blocks = map(_powers, _spectra(patch, lead_samples=PAPER_LEAD_SAMPLES))
+        return _decibels(np.sqrt(_in_bands(blocks, PAPER_BANDS)))
 
 
-def _spectra(patch: Float32, *, lead_samples: int) -> NDArray[np.complex64]:
-    """Transform the frames of a window to (199, 1025) complex64."""
+def _spectra(patch: Float32, *, lead_samples: int) -> Iterator[NDArray[np.complex64]]:
+    """Transform the 199 frames of a window, block by block, to (n_frames, 1025) complex64."""
     if patch.shape != (WINDOW_SAMPLES, 1):
         raise ConfigError(
             f"a patch of shape {patch.shape} is not {WINDOW_SAMPLES} mono samples",
@@ -122,8 +126,17 @@ def _spectra(patch: Float32, *, lead_samples: int) -> NDArray[np.complex64]:
     samples = np.zeros(PADDED_SAMPLES, np.float32)
     samples[lead_samples : lead_samples + WINDOW_SAMPLES] = patch[:, 0]
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME_SAMPLES)[::HOP_SAMPLES]
-    spectra: NDArray[np.complex64] = fft.rfft(frames * _window())
-    return spectra
+    for start in range(0, N_FRAMES, BLOCK_FRAMES):
+        yield fft.rfft(frames[start : start + BLOCK_FRAMES] * _window())
+
+
+def _powers(spectra: NDArray[np.complex64]) -> Float32:
+    return np.square(spectra.real) + np.square(spectra.imag)
+
+
+def _in_bands(blocks: Iterable[Float32], bands: MelBands) -> Float32:
+    """Weigh blocks of (n_frames, 1025) values, and put them side by side: (128, 199)."""
+    return np.concatenate([_filterbank(bands) @ block.T for block in blocks], axis=1)
 
 
 def _decibels(amplitudes: Float32) -> Float32:

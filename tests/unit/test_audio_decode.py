@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from embedlib.audio.blocks import BLOCK_SAMPLES
-from embedlib.audio.container import CHECKSUM_CODECS, DEMUXERS
+from embedlib.audio.blocks import BLOCK_SAMPLES, PACKETS_PER_LOOK, BlockReader
+from embedlib.audio.container import CHECKSUM_CODECS, DEMUXERS, open_audio
 from embedlib.audio.decode import AudioLimits, Decoding, verdict
 from embedlib.audio.encode import write_audio
 from embedlib.audio.fetch import local_copy
@@ -414,6 +414,15 @@ def test_the_deadline_stops_decoding(tmp_path: Path) -> None:
     write_audio(tmp_path / "y.wav", np.ones((1, 80_000), np.float32), sr_hz=8_000)
     with pytest.raises(AudioDeadlineError, match="cpu_deadline_s=1e-09"):
         decode(tmp_path / "y.wav", limits=AudioLimits(cpu_deadline_s=1e-9))
+
+
+def test_the_clock_is_looked_at_before_the_first_block_is_full(tmp_path: Path) -> None:
+    write_audio(tmp_path / "y.mp3", np.zeros((1, BLOCK_SAMPLES - 5_000), np.float32), sr_hz=44_100)
+    track = Track("t", str(tmp_path / "y.mp3"), -1, "")
+    with local_copy(track) as audio, open_audio(audio) as (container, stream):
+        *looks, block = BlockReader(container, stream)
+    assert block is not None
+    assert looks == [None] * ((BLOCK_SAMPLES - 5_000) // 1_152 // PACKETS_PER_LOOK)
 
 
 @pytest.mark.parametrize(
