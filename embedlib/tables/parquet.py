@@ -18,13 +18,17 @@ REPAIR: Final = "restore it from a copy; `embedlib verify` lists all that is wro
 
 
 @contextmanager
-def parquet_file(path: Place) -> Iterator[pq.ParquetFile]:
+def parquet_file(
+    path: Place, *, metadata: pq.FileMetaData | None = None
+) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file, wherever it lies.
 
     Parameters
     ----------
     path : Path or StorePath
         The file.
+    metadata : pyarrow.parquet.FileMetaData, optional
+        Its footer, where it has been read already.
 
     Yields
     ------
@@ -41,10 +45,13 @@ def parquet_file(path: Place) -> Iterator[pq.ParquetFile]:
     with readable(path):
         if isinstance(path, StorePath):
             # Columns that lie close together come in one request.
-            with path.open() as source, pq.ParquetFile(source, pre_buffer=True) as file:
+            with (
+                path.open() as source,
+                pq.ParquetFile(source, metadata=metadata, pre_buffer=True) as file,
+            ):
                 yield file
         else:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, metadata=metadata) as file:
                 yield file
 
 

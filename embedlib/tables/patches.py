@@ -14,8 +14,9 @@ from embedlib.errors import OutputError
 from embedlib.features.front_end import front_end
 from embedlib.features.patches import frames_to_ms
 from embedlib.records import Float32
-from embedlib.tables.frames import float_matrix, pandas_frame, polars_frame
+from embedlib.tables.frames import pandas_frame, polars_frame
 from embedlib.tables.manifest import ModelManifest
+from embedlib.tables.matrix import read_matrix
 from embedlib.tables.schema import BAND, PATCH_SCHEMA
 from embedlib.tables.snapshot import Snapshot
 from embedlib.tables.vectors import VectorColumn, vector_column, vector_columns
@@ -88,8 +89,10 @@ class PatchTable:
         kinds = [kind for kind in vector_columns(self.manifest) if kind.name in schema.names]
         stored = ["track_id", "patch_t0_ms", *(kind.patches_name for kind in kinds)]
         for batch in self.snapshot.batches(stored):
-            kept = batch.filter(pc.is_valid(batch["patch_t0_ms"]))
-            found = {**self._facts(kept), **_vectors(kept, kinds, n_bands=self.manifest.n_vectors)}
+            found = {
+                **self._facts(batch),
+                **_vectors(batch, kinds, n_bands=self.manifest.n_vectors),
+            }
             yield pa.record_batch([found[name] for name in schema.names], schema=schema)
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
@@ -130,8 +133,10 @@ class PatchTable:
         OutputError
             If a file is missing or damaged, or the column does not exist.
         """
-        n_dims = vector_column(self.manifest, column).n_dims
-        return float_matrix(self.to_arrow([column])[column], n_dims)
+        kind = vector_column(self.manifest, column)
+        matrix = read_matrix(self.snapshot, kind.patches_name, kind.n_dims)
+        n_times = self.manifest.n_vectors // kind.n_vectors
+        return matrix if n_times == 1 else np.repeat(matrix, n_times, axis=0)
 
     def to_pandas(self) -> pd.DataFrame:
         """Give all patches as a pandas frame.
@@ -173,8 +178,10 @@ class PatchTable:
             )
         return pa.schema([schema.field(name) for name in wanted])
 
-    def _facts(self, kept: pa.RecordBatch) -> dict[str, pa.Array]:
+    def _facts(self, batch: pa.RecordBatch) -> dict[str, pa.Array]:
         """Say of each row whose it is, which one, and when it sounds."""
+        stored = batch.select(["track_id", "patch_t0_ms"])
+        kept = stored.filter(pc.is_valid(stored["patch_t0_ms"]))
         n_patches = pc.list_value_length(kept["patch_t0_ms"]).to_numpy()
         n_bands = self.manifest.n_vectors
         owners, first = np.arange(len(kept)), np.cumsum(n_patches) - n_patches
@@ -210,10 +217,11 @@ def patch_schema(manifest: ModelManifest) -> pa.Schema:
 
 
 def _vectors(
-    kept: pa.RecordBatch, kinds: Sequence[VectorColumn], *, n_bands: int
+    batch: pa.RecordBatch, kinds: Sequence[VectorColumn], *, n_bands: int
 ) -> dict[str, pa.Array]:
+    """Give the vectors of each kind; those of a failed track are null, which leaves no row."""
     return {
-        kind.name: _repeated(kept[kind.patches_name].flatten(), n_bands // kind.n_vectors)
+        kind.name: _repeated(batch[kind.patches_name].flatten(), n_bands // kind.n_vectors)
         for kind in kinds
     }
 

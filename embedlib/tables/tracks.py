@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 
 from embedlib.errors import OutputError
 from embedlib.records import Float32
-from embedlib.tables.frames import float_matrix, pandas_frame, polars_frame
+from embedlib.tables.frames import pandas_frame, polars_frame
 from embedlib.tables.manifest import ModelManifest
+from embedlib.tables.matrix import read_matrix
 from embedlib.tables.schema import TRACK_COLUMNS
 from embedlib.tables.snapshot import Snapshot
 from embedlib.tables.vectors import model_schema, vector_column, vector_columns
@@ -77,15 +78,15 @@ class TrackTable:
         Returns
         -------
         vectors : np.ndarray [shape=(n_kept, n_dims), float32]
-            In the order of `track_ids`; a view of what was read if the table is one file.
+            In the order of `track_ids`.
 
         Raises
         ------
         OutputError
             If a file is missing or damaged, or the column does not exist.
         """
-        n_dims = vector_column(self.manifest, column).n_dims
-        return float_matrix(self.to_arrow([column])[column], n_dims)
+        kind = vector_column(self.manifest, column)
+        return read_matrix(self.snapshot, kind.name, kind.n_dims)
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Give all rows, also of tracks that failed.

@@ -14,6 +14,7 @@ import pytest
 
 from embedlib.errors import ConfigError, OutputError
 from embedlib.records import PartResult, Status, TrackRow
+from embedlib.tables import parts as tables_parts
 from embedlib.tables.commit import commit_parts
 from embedlib.tables.manifest import ModelManifest
 from embedlib.tables.patches import patch_schema
@@ -69,13 +70,45 @@ def test_numpy_gives_the_mean_of_each_track_that_has_one(out: Path, rows: list[T
     np.testing.assert_array_equal(tracks.to_numpy(), np.float32(means))
 
 
-def test_numpy_is_a_view_where_a_table_is_one_file(
+@pytest.mark.parametrize("n_failed", [0, 3, 40])
+def test_failed_tracks_leave_no_gap_in_a_matrix(
+    tmp_path: Path, make_row: MakeRow, make_part: MakePart, n_failed: int
+) -> None:
+    failed = [make_row(f"f{number:02}", status=Status.MISSING) for number in range(n_failed)]
+    kept = [make_row(name) for name in "xyz"]
+    # From four failed tracks on, a file promises more vectors of four values than it has.
+    parts = [make_part(tmp_path, [*failed, row], shard_id=row.track.track_id) for row in kept]
+    commit_parts(tmp_path, "tiny", parts)
+    written = [row.patch_embeddings for row in kept if row.patch_embeddings is not None]
+    np.testing.assert_array_equal(
+        open_output(tmp_path).patches("tiny").to_numpy(), np.concatenate(written)
+    )
+    means = [each.mean(axis=0, dtype=np.float64) for each in written]
+    np.testing.assert_array_equal(
+        open_output(tmp_path).tracks("tiny").to_numpy(), np.float32(means)
+    )
+
+
+def test_row_groups_are_read_into_one_matrix_in_their_order(
+    tmp_path: Path, make_row: MakeRow, make_output: MakeOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables_parts, "ROW_GROUP_BYTES", 1)
+    rows = [make_row(name) for name in "abcd"]
+    out = make_output(tmp_path, rows)
+    written = [row.patch_embeddings for row in rows if row.patch_embeddings is not None]
+    np.testing.assert_array_equal(
+        open_output(out).patches("tiny").to_numpy(), np.concatenate(written)
+    )
+
+
+def test_vectors_of_other_lengths_than_the_manifest_says_are_refused(
     tmp_path: Path, make_row: MakeRow, make_output: MakeOutput
 ) -> None:
-    out = make_output(tmp_path, [make_row("a"), make_row("b")])
-    matrix = open_output(out).tracks("tiny").to_numpy()
-    assert matrix.shape == (2, 4)
-    assert not matrix.flags.owndata
+    out = make_output(tmp_path, [make_row("a")])
+    manifest = out / "tiny" / "model.json"
+    manifest.write_text(manifest.read_text().replace('"n_dims": 4', '"n_dims": 3'))
+    with pytest.raises(OutputError, match="other lengths than 3"):
+        open_output(out).tracks("tiny").to_numpy()
 
 
 def test_a_table_without_any_embedding_is_an_empty_matrix(
