@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 SOURCES := embedlib jobs tests cluster docker
 
-.PHONY: setup demo test test-all check format bench bench-models bench-overhead bench-search lock clean
+.PHONY: setup demo test test-all check format bench lock clean
 
 setup: $(STAMP)
 
@@ -36,18 +36,11 @@ format: setup
 	$(VENV)/bin/ruff check --fix $(SOURCES)
 	$(VENV)/bin/ruff format $(SOURCES)
 
+# All of it in ten minutes, and a page: bench/index.html. BENCH= for the whole measurement.
+BENCH ?= --short
+
 bench: setup
-	$(PY) jobs/bench.py extract --out bench/extract.json
-
-bench-models: setup
-	$(PY) jobs/bench.py models --out bench/models.json
-	$(PY) jobs/bench.py models --memory --out bench/memory.json
-
-bench-overhead: setup
-	$(PY) jobs/bench.py overhead --out bench/overhead.json
-
-bench-search: setup
-	$(PY) jobs/bench.py search --out bench/search.json
+	$(PY) jobs/bench.py all $(BENCH) --out bench
 
 # A new lock from the ranges of pyproject.toml, in an environment of its own.
 lock:

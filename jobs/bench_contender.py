@@ -3,7 +3,8 @@
 Run by jobs/bench.py: python jobs/bench_contender.py JOB.json, which leaves JOB.result
 
 The clock starts when imports, one file to warm up and the loading of the model are over, and stops
-when the last embedding is saved: committed to the table, or in the last .npy of the loop.
+when the last embedding is saved: committed to the table, in the last .npy of the loop, in the last
+Parquet file of a pipeline.
 """
 
 from __future__ import annotations
@@ -13,72 +14,45 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from embedlib.run.extract import RunSummary, RunWatcher
 
 Job = Mapping[str, Any]
 
-SR_HZ = 16000
-"""What the model was trained on."""
+
+def run_loop(job: Job) -> dict[str, float]:
+    """Run the loop of Essentia's documentation."""
+    import bench_peers
+
+    return bench_peers.run_loop(job)
 
 
-def run_essentia(job: Job) -> dict[str, float]:
-    """Run the loop of Essentia's documentation, with one model for all files."""
-    import essentia
-    import essentia.standard as es
+def run_pool(job: Job) -> dict[str, float]:
+    """Run a process pool around it."""
+    import bench_peers
 
-    essentia.log.infoActive = essentia.log.warningActive = False
-    options = job["options"]
+    return bench_peers.run_pool(job)
 
-    def audio_of(path: Path) -> NDArray[np.float32]:
-        load = es.MonoLoader(
-            filename=str(path), sampleRate=SR_HZ, resampleQuality=options["quality"]
-        )
-        samples: NDArray[np.float32] = load()
-        return samples
 
-    started = time.perf_counter()
-    predict = es.TensorflowPredictMusiCNN(
-        graphFilename=job["weights"], output=job["node"], batchSize=options["batch_size"]
-    )
-    load_s = time.perf_counter() - started
-    predict(audio_of(next(Path(job["warm_up"]).iterdir())))
-    out = Path(job["out"])
-    out.mkdir()
-    paths = sorted(Path(job["audio"]).iterdir())
-    n_samples = n_patches = 0
-    started, cpu_started = time.perf_counter(), time.process_time()
-    for path in paths:
-        audio = audio_of(path)
-        embeddings = predict(audio)
-        np.save(out / f"{path.name}.npy", embeddings)
-        n_samples += len(audio)
-        n_patches += len(embeddings)
-    timed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_started
-    return {
-        "audio_s": n_samples / SR_HZ,
-        "n_files": len(paths),
-        "n_patches": n_patches,
-        "timed_s": timed_s,
-        "stream_s": timed_s,
-        "stream_audio_s": n_samples / SR_HZ,
-        "load_s": load_s,
-        "cpu_s": cpu_s,
-        "stream_cpu_s": cpu_s,
-    }
+def run_ray_data(job: Job) -> dict[str, float]:
+    """Run a pipeline of Ray Data."""
+    import bench_ray_data
+
+    return bench_ray_data.run_ray_data(job)
 
 
 def run_embedlib(job: Job) -> dict[str, float]:
     """Run the main job of embedlib into a fresh output."""
-    from embedlib.config import extract_config
     from embedlib.run.events import Committed, Event, SlotAdded, Written
-    from embedlib.run.extract import RunSummary, RunWatcher, run_extract
+    from embedlib.run.extract import RunWatcher
     from embedlib.run.scheduler import Scheduler
 
+    n_models = len(job["models"])
+
     class Clock(RunWatcher):
-        """Notes the plan, the last model worker to be ready, and the last commit."""
+        """Notes the plan, the last worker to be ready, and the last commit."""
 
         def __init__(self) -> None:
             self.cpu_started = time.process_time()
@@ -94,37 +68,68 @@ def run_embedlib(job: Job) -> dict[str, float]:
                 self.ready, self.early_s = time.perf_counter(), self.written_s
                 self.cpu_ready = time.process_time()
             elif isinstance(event, Written):
-                self.written_s += event.part.audio_s
+                self.written_s += event.part.audio_s / n_models
             elif isinstance(event, Committed):
                 self.ended, self.cpu_ended = time.perf_counter(), time.process_time()
 
-    def extract(audio: str, out: str, clock: RunWatcher) -> RunSummary:
-        values = {"sources": [audio], "models": job["models"], "weights": job["weights"]}
-        return run_extract(extract_config({**values, "out": out, **job["options"]}), watcher=clock)
-
     if job["options"].get("local"):  # through Ray the workers are new processes in any case
-        extract(job["warm_up"], f"{job['out']}-warm-up", RunWatcher())
+        _extract(job, job["warm_up"], out=f"{job['out']}-warm-up", watcher=RunWatcher())
     clock = Clock()
-    summary = extract(job["audio"], job["out"], clock)
+    summary = _extract(job, job["audio"], out=job["out"], watcher=clock)
     load_s = clock.ready - clock.planned
+    audio_s = summary.audio_s / n_models
     return {
-        "audio_s": summary.audio_s,
+        "audio_s": audio_s,
         "n_files": summary.n_tracks - summary.n_failed,
         "n_patches": summary.n_patches,
         "timed_s": clock.ended - clock.started - load_s,
         "stream_s": clock.ended - clock.ready,
-        "stream_audio_s": summary.audio_s - clock.early_s,
+        "stream_audio_s": audio_s - clock.early_s,
         "load_s": load_s,
         "cpu_s": time.process_time() - clock.cpu_started,
         "stream_cpu_s": clock.cpu_ended - clock.cpu_ready,
     }
 
 
+def run_start(job: Job) -> dict[str, float]:
+    """Run the main job, and tell how long after the process was asked for the first commit was."""
+    from embedlib.run.events import Committed, Event
+    from embedlib.run.extract import RunWatcher
+    from embedlib.run.scheduler import Scheduler
+
+    commits: list[float] = []
+
+    class FirstCommit(RunWatcher):
+        """Notes when commits are settled."""
+
+        def on_event(self, event: Event, scheduler: Scheduler) -> None:
+            if isinstance(event, Committed):
+                commits.append(time.time())
+
+    _extract(job, job["audio"], out=job["out"], watcher=FirstCommit())
+    return {"first_commit_s": commits[0] - job["asked_at"]}
+
+
+def _extract(job: Job, audio: str, *, out: str, watcher: RunWatcher) -> RunSummary:
+    from embedlib.config import extract_config
+    from embedlib.run.extract import run_extract
+
+    values = {"sources": [audio], "models": job["models"], "weights": job.get("weights")}
+    values |= {"out": out, **job["options"]}
+    return run_extract(extract_config(values), watcher=watcher)
+
+
 def main() -> None:
     """Carry out the job that the command line names."""
     job_file = Path(sys.argv[1])
     job = json.loads(job_file.read_text())
-    run = {"essentia": run_essentia, "embedlib": run_embedlib}[job["tool"]]
+    run = {
+        "embedlib": run_embedlib,
+        "start": run_start,
+        "loop": run_loop,
+        "pool": run_pool,
+        "ray-data": run_ray_data,
+    }[job["tool"]]
     job_file.with_suffix(".result").write_text(json.dumps(run(job)))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from bench_figures import Run
+from bench_show import table_of
 
 from embedlib.errors import ConfigError, RunError
 
@@ -278,4 +280,54 @@ def broken_ceilings(figures: Mapping[str, float], ceilings: Mapping[str, float])
         f"{name} is {figures[name]:.2f}, above its ceiling of {ceiling}"
         for name, ceiling in ceilings.items()
         if figures.get(name, 0.0) > ceiling
+    ]
+
+
+def cost_tables(result: Mapping[str, Any], *, precision: str) -> list[dict[str, Any]]:
+    """Make the tables of parts, passes and their ratios.
+
+    Parameters
+    ----------
+    result : mapping of str to Any
+        With the keys that `bench.py models` fills when it measures times.
+    precision : str
+        Of inference.
+
+    Returns
+    -------
+    tables : list of dict of str to Any
+        As `table_of` makes them.
+    """
+    first = result["rounds"][0]["parts"][0]
+    minutes, n_rounds = first["audio_s"] / 60, len(result["rounds"])
+    heard = f"{minutes:.1f} min of audio in {first['n_files']} files, {first['n_shards']} shards"
+    rows = [
+        (
+            *name.rsplit(" ", 1),
+            *(f"{row[stage]:.3f}" for stage in OWN_STAGES),
+            f"{row['filled']:.0%}",
+        )
+        for name, row in result["costs"].items()
+    ]
+    ratios = [
+        (name, *(f"{found[key]:.3f}" for key in ("median", "least", "greatest")))
+        for name, found in result["ratios"].items()
+    ]
+    return [
+        table_of(
+            "CPU seconds per minute of audio, on one core",
+            ("model", "engine", *OWN_STAGES, "empty places"),
+            rows,
+            notes=[
+                f"{heard}; {precision}; medians of {n_rounds} rounds.",
+                *(f"Not measured: {name}: {why}" for name, why in result["refused"].items()),
+                *(f"Random weights: {table}" for table in result["untrained"]),
+            ],
+        ),
+        table_of(
+            "What is shared, and all together, CPU seconds per minute of audio",
+            ("step", "s"),
+            [(name, f"{cpu_s:.3f}") for name, cpu_s in result["passes"].items()],
+        ),
+        table_of("Ratios", ("ratio", "median", "least", "greatest"), ratios),
     ]

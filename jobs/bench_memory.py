@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench_show import gib, table_of
+
 from embedlib.errors import RunError
 
 PERIOD_S = 0.2
@@ -150,7 +152,7 @@ def sample_tree(root_pid: int, *, proc: Path = Path("/proc")) -> Sample:
         Processes that end meanwhile are left out.
     """
     sample: Sample = {}
-    for pid in _descendants(root_pid, proc):
+    for pid in descendants(root_pid, proc=proc):
         with suppress(FileNotFoundError, ProcessLookupError):
             held = held_by((proc / str(pid) / "smaps_rollup").read_text())
             kind = DRIVER if pid == root_pid else kind_of(proc / str(pid))
@@ -158,7 +160,21 @@ def sample_tree(root_pid: int, *, proc: Path = Path("/proc")) -> Sample:
     return sample
 
 
-def _descendants(root_pid: int, proc: Path) -> Iterator[int]:
+def descendants(root_pid: int, *, proc: Path = Path("/proc")) -> Iterator[int]:
+    """Find a process and all that it and those it started have started.
+
+    Parameters
+    ----------
+    root_pid : int
+        The first one.
+    proc : Path
+        Where the kernel tells about processes.
+
+    Yields
+    ------
+    pid : int
+        The root, then its descendants.
+    """
     children: dict[int, list[int]] = {}
     for folder in proc.iterdir():
         if folder.name.isdigit():
@@ -219,3 +235,34 @@ def kind_of(folder: Path) -> str:
     """Tell what a process of a run is for, by its title."""
     title = (folder / "cmdline").read_bytes().decode(errors="replace")
     return next((kind for start, kind in KINDS.items() if title.startswith(start)), RAY)
+
+
+def memory_table(memory: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the table of what each kind of process held when all together held most.
+
+    Parameters
+    ----------
+    memory : mapping of str to Any
+        What `peaks` gave, with ``n_cores`` and ``n_samples``.
+
+    Returns
+    -------
+    table : dict of str to Any
+        As `table_of` makes it.
+    """
+    held = {**memory["at_peak"], "all": memory["peak"]}
+    rows = [
+        (
+            kind,
+            str(each["n_processes"]),
+            *(f"{gib(each[key]):.2f}" for key in ("pss_bytes", "rss_bytes")),
+            f"{gib(memory['own_peaks'].get(kind, each)['pss_bytes']):.2f}",
+        )
+        for kind, each in held.items()
+    ]
+    return table_of(
+        f"GiB of a run through Ray on {memory['n_cores']} cores",
+        ("at the peak", "processes", "PSS", "RSS", "its own peak, PSS"),
+        rows,
+        notes=[f"The largest of {memory['n_samples']} samples."],
+    )

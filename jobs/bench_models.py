@@ -23,6 +23,7 @@ from bench_costs import (
     Parts,
     Round,
     broken_ceilings,
+    cost_tables,
     costs,
     passes,
     ratios,
@@ -30,7 +31,7 @@ from bench_costs import (
     require_same_patches,
 )
 from bench_figures import Run
-from bench_memory import follow, peaks
+from bench_memory import follow, memory_table, peaks
 from bench_process import measure
 from bench_setting import (
     ROOT,
@@ -38,10 +39,9 @@ from bench_setting import (
     audio_files,
     checked,
     link_copies,
-    machine_line,
     say,
 )
-from bench_show import gib, show_costs, show_memory
+from bench_show import gib, show_tables
 from pydantic import BaseModel, ConfigDict, Field
 
 from embedlib.audio.encode import write_audio
@@ -235,12 +235,15 @@ def run(config: ModelsConfig, scratch: Path, cores: Sequence[int]) -> dict[str, 
     if config.memory:
         result["memory"] = bench_memory(config, models, audio)
         figures = {PEAK_GIB: gib(result["memory"]["peak"]["pss_bytes"])}
+        tables = [memory_table(result["memory"])]
     else:
         warm_up = lay_out_warm_up(scratch / "warm-up")
         bench = Bench(scratch, cores[-1], audio, warm_up, config.precision)
         result |= bench_costs(bench, config, models)
         figures = {name: found["median"] for name, found in result["ratios"].items()}
-    return {**result, "broken_floors": broken_ceilings(figures, config.ceilings)}
+        tables = cost_tables(result, precision=config.precision)
+    broken = broken_ceilings(figures, config.ceilings)
+    return {**result, "figures": figures, "tables": tables, "broken_floors": broken}
 
 
 def add_flags(parser: ArgumentParser) -> None:
@@ -262,10 +265,4 @@ def _parts(text: str) -> list[str]:
 
 def show(result: Mapping[str, Any]) -> None:
     """Print what was found."""
-    print(machine_line(result["machine"]))
-    if "memory" in result:
-        show_memory(result["memory"])
-    else:
-        show_costs(result)
-    for table in result["untrained"]:
-        print(f"random weights: {table}")
+    show_tables(result)

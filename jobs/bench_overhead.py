@@ -33,12 +33,11 @@ from bench_setting import (
     checked,
     link_copies,
     machine,
-    machine_line,
     say,
 )
+from bench_show import figure_table, show_tables, table_of
 from pydantic import BaseModel, ConfigDict, Field
 
-from embedlib.cli.output import print_table
 from embedlib.errors import ConfigError
 
 MODEL = "msd-musicnn-1"
@@ -147,6 +146,15 @@ def ray_ratio(runs: Sequence[Run]) -> float:
     return median(a / b for a, b in zip(seconds[RAY], seconds[LOCAL], strict=True))
 
 
+def way_table(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Make the table of MusiCNN by both ways, from medians."""
+    rows = [
+        (way, *(f"{row[key]:.1f}" for key in ("stream_s", "load_s", "wall_s", "speed")))
+        for way, row in found.items()
+    ]
+    return table_of("MusiCNN", ("way", "s", "load s", "process s", "x real time"), rows)
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """Where measurements are made: a scratch folder, cores, a file, music."""
@@ -218,12 +226,13 @@ def run(config: OverheadConfig, scratch: Path, cores: Sequence[int]) -> dict[str
         commits += [bench.without_work(way, n_round=n_round) for way in IDLE_WAYS]
         runs += [bench.musicnn(way, n_round=n_round) for way in WAYS]
     require_same_work(runs)
-    figures = {**rates(commits), RATIO: ray_ratio(runs)}
+    figures, of_musicnn = {**rates(commits), RATIO: ray_ratio(runs)}, medians(runs)
     return {
         "figures": figures,
+        "tables": [figure_table("What the driver costs, and Ray", figures), way_table(of_musicnn)],
         "without_work": [asdict(each) for each in commits],
         "musicnn": [asdict(each) for each in runs],
-        "medians": medians(runs),
+        "medians": of_musicnn,
         "broken_floors": [
             *broken_floors(figures, floors),
             *broken_ceilings(figures, config.ceilings),
@@ -255,18 +264,4 @@ def add_flags(parser: ArgumentParser) -> None:
 
 def show(result: Mapping[str, Any]) -> None:
     """Print what was found."""
-    print(machine_line(result["machine"]))
-    print_table(
-        [
-            (name, f"{value:,.3f}" if value < 10 else f"{value:,.0f}")
-            for name, value in result["figures"].items()
-        ],
-        header=("figure", "value"),
-    )
-    print_table(
-        [
-            (way, *(f"{row[key]:.1f}" for key in ("stream_s", "load_s", "wall_s", "speed")))
-            for way, row in result["medians"].items()
-        ],
-        header=("MusiCNN", "s", "load s", "process s", "x real time"),
-    )
+    show_tables(result)

@@ -3,7 +3,8 @@
 Run by jobs/bench.py: python jobs/bench_parts.py JOB.json, which leaves JOB.result
 
 A plain loop over the shards of a run: it calls what a run calls, with the same batches, but knows
-no scheduler, no chunks and no commits. What a run takes beyond these parts is the run's own.
+no scheduler and no chunks, and commits once. What a run takes beyond these parts is the run's own.
+A job names one ``model``, or several ``models``, of which one comes after the other.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,18 @@ from embedlib.catalog.shards import assign_shards, group_shards
 from embedlib.config import extract_config
 from embedlib.engines.load import load_engine
 from embedlib.errors import RunError
-from embedlib.features.front_end import front_end
+from embedlib.features.front_end import FrontEnd, front_end
 from embedlib.features.patch_input import patch_input
 from embedlib.features.patches import PatchCutter, patch_starts_ms
 from embedlib.features.readout import readout
-from embedlib.records import DecodedTrack, Float32, Shard, Track, TrackRow
+from embedlib.records import DecodedTrack, Float32, PartResult, Shard, Track, TrackRow
 from embedlib.run.job import DecodeJob, ModelJob
 from embedlib.run.model import graph_spec
 from embedlib.run.prepare import decode_job, model_job
 from embedlib.run.resolve import prepare_models
+from embedlib.tables.commit import Committer
+from embedlib.tables.layout import model_folder
+from embedlib.tables.manifest import ensure_manifest
 from embedlib.tables.parts import write_part
 
 
@@ -70,19 +74,21 @@ class HandMade:
         self._batch = np.zeros((job.batch_size, *job.input_shape), np.float32)
         self.tally = Tally()
 
-    def run(self, shards: Sequence[Shard]) -> None:
+    def run(self, shards: Sequence[Shard]) -> list[PartResult]:
         """Take shards from files to parts."""
-        for shard in shards:
-            rows = self._rows(shard)
-            with self.tally.of("write"):
-                write_part(
-                    Path(self._job.folder),
-                    manifest=self._job.manifest,
-                    shard_id=shard.shard_id,
-                    attempt_id="by-hand",
-                    rows=rows,
-                    provenance=dict(self._job.provenance),
-                )
+        return [self._part(shard) for shard in shards]
+
+    def _part(self, shard: Shard) -> PartResult:
+        rows = self._rows(shard)
+        with self.tally.of("write"):
+            return write_part(
+                Path(self._job.folder),
+                manifest=self._job.manifest,
+                shard_id=shard.shard_id,
+                attempt_id="by-hand",
+                rows=rows,
+                provenance=dict(self._job.provenance),
+            )
 
     def _rows(self, shard: Shard) -> list[TrackRow]:
         self._owners: list[int] = []
@@ -97,7 +103,9 @@ class HandMade:
 
     def _track(self, index: int, track: Track) -> tuple[DecodedTrack, bool]:
         cutter = PatchCutter(self._job.rule)
-        with local_copy(track) as audio:
+        with ExitStack() as opened:
+            with self.tally.of("decode"):  # which begins with the hash of the file
+                audio = opened.enter_context(local_copy(track))
             decoding = Decoding(audio, limits=self._decode.limits)
             for frames in self._frames(decoding):
                 with self.tally.of("cut"):
@@ -188,22 +196,31 @@ def shards_of(folder: str) -> list[Shard]:
     return group_shards(assign_shards(list_sources([folder])))
 
 
+def signal_text(front: FrontEnd) -> str:
+    """Name what a front end listens to."""
+    return "{} Hz, {} ch".format(*front.signal)
+
+
 def measure_parts(job: dict[str, Any]) -> dict[str, Any]:
     """Warm up with other audio, then take each stage's time."""
-    Path(job["out"]).mkdir()
     values = {"sources": [job["audio"]], "models": [job["model"]], "out": job["out"]}
     config = extract_config({**values, **job["options"]})
     (prepared,) = prepare_models(config)
-    own = model_job(prepared, folder=Path(job["out"]))
+    own = model_job(prepared, folder=model_folder(job["out"], prepared.instance.table))
+    ensure_manifest(job["out"], own.manifest)
+    committer = Committer(job["out"], own.name)
+    committer.shard_ids()  # creates the table
     parts = HandMade(own, decode_job(config, front_ends=[own.front_end]), prepared.file.path)
     parts.run(shards_of(job["warm_up"]))
     parts.tally = tally = Tally()
     shards = shards_of(job["audio"])
-    parts.run(shards)
+    written = parts.run(shards)
+    with tally.of("commit"):
+        committer.commit(written)
     return {
         "table": own.name,
         "front_end": own.front_end,
-        "signal": "{} Hz, {} ch".format(*front_end(own.front_end).signal),
+        "signal": signal_text(front_end(own.front_end)),
         "audio_s": tally.audio_s,
         "n_files": sum(len(shard.tracks) for shard in shards),
         "n_shards": len(shards),
@@ -216,7 +233,11 @@ def measure_parts(job: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Carry out the job that the command line names."""
     job_file = Path(sys.argv[1])
-    figures = measure_parts(json.loads(job_file.read_text()))
+    job = json.loads(job_file.read_text())
+    if "models" in job:
+        figures = {m: measure_parts({**job, "model": m}) for m in job["models"]}
+    else:
+        figures = measure_parts(job)
     job_file.with_suffix(".result").write_text(json.dumps(figures))
 
 

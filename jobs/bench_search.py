@@ -17,10 +17,10 @@ from bench_costs import broken_ceilings
 from bench_figures import Floor, broken_floors, facts_of, floors_that_count
 from bench_process import measure
 from bench_search_run import N_ADDED
-from bench_setting import checked, machine, machine_line, say
+from bench_setting import checked, machine, say
+from bench_show import figure_table, show_tables
 from pydantic import BaseModel, ConfigDict, Field
 
-from embedlib.cli.output import print_table
 from embedlib.errors import ConfigError
 
 FIGURES = (
@@ -74,6 +74,7 @@ def run(config: SearchConfig, scratch: Path, cores: Sequence[int]) -> dict[str, 
     figures = {name: median(each[name] for each in runs) for name in FIGURES}
     return {
         "figures": figures,
+        "tables": [figure_table(f"{config.rows:,} vectors of {config.dims} values", figures)],
         "runs": runs,
         "lancedb": version("lancedb"),
         "broken_floors": [
@@ -93,9 +94,4 @@ def add_flags(parser: ArgumentParser) -> None:
 
 def show(result: Mapping[str, Any]) -> None:
     """Print what was found."""
-    print(machine_line(result["machine"]))
-    rows = [
-        (name, f"{value:,.3f}" if value < 10 else f"{value:,.0f}")
-        for name, value in result["figures"].items()
-    ]
-    print_table(rows, header=("figure", "value"))
+    show_tables(result)

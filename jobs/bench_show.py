@@ -1,60 +1,103 @@
-"""Tables of `bench.py models`, for people."""
+"""What the verbs of `bench.py` found, as tables for people."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench_costs import OWN_STAGES
+from bench_setting import machine_line
 
 from embedlib.cli.output import print_table
 
 
-def show_costs(result: Mapping[str, Any]) -> None:
-    """Print the costs of parts and passes, and their ratios."""
-    first = result["rounds"][0]["parts"][0]
-    print(
-        f"{first['audio_s'] / 60:.1f} min of audio in {first['n_files']} files and "
-        f"{first['n_shards']} shards; {result['config']['precision']}; one core of CPU, "
-        f"seconds per minute of audio, medians of {len(result['rounds'])} rounds"
-    )
-    print_table(
-        [
-            (*name.rsplit(" ", 1), *(f"{row[stage]:.3f}" for stage in OWN_STAGES), _filled(row))
-            for name, row in result["costs"].items()
-        ],
-        header=("model", "engine", *OWN_STAGES, "empty places"),
-    )
-    seconds = [(name, f"{cpu_s:.3f}") for name, cpu_s in result["passes"].items()]
-    print_table(seconds, header=("shared, and all together", "s"))
-    for name, found in result["ratios"].items():
-        spread = f"{found['least']:.3f} to {found['greatest']:.3f}"
-        print(f"{name}: {found['median']:.3f} ({spread})")
-    for name, reason in result["refused"].items():
-        print(f"not measured: {name}: {reason}")
+def table_of(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    notes: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Make a table as results hold it.
+
+    Parameters
+    ----------
+    title : str
+        What it shows.
+    columns : sequence of str
+        Their titles.
+    rows : iterable of sequence of str
+        Cells, formatted.
+    notes : iterable of str, optional
+        Sentences that stand below it.
+
+    Returns
+    -------
+    table : dict of str to Any
+        With the keys `title`, `columns`, `rows` and `notes`.
+    """
+    return {
+        "title": title,
+        "columns": list(columns),
+        "rows": [list(row) for row in rows],
+        "notes": list(notes),
+    }
 
 
-def _filled(row: Mapping[str, float]) -> str:
-    return f"{row['filled']:.0%}"
+def figure_table(title: str, figures: Mapping[str, float]) -> dict[str, Any]:
+    """Make a table of figures.
+
+    Parameters
+    ----------
+    title : str
+        What they are of.
+    figures : mapping of str to float
+        By name.
+
+    Returns
+    -------
+    table : dict of str to Any
+        As `table_of` makes it.
+    """
+    rows = [(name, figure_text(value)) for name, value in figures.items()]
+    return table_of(title, ("figure", "value"), rows)
 
 
-def show_memory(memory: Mapping[str, Any]) -> None:
-    """Print what each kind of process held when all together held most."""
-    print(f"a run through Ray on {memory['n_cores']} cores, {memory['n_samples']} samples; GiB")
-    rows = {**memory["at_peak"], "all": memory["peak"]}
-    print_table(
-        [
-            (
-                kind,
-                str(held["n_processes"]),
-                f"{gib(held['pss_bytes']):.2f}",
-                f"{gib(held['rss_bytes']):.2f}",
-                f"{gib(memory['own_peaks'].get(kind, held)['pss_bytes']):.2f}",
-            )
-            for kind, held in rows.items()
-        ],
-        header=("at the peak", "processes", "PSS", "RSS", "its own peak, PSS"),
-    )
+def figure_text(value: float) -> str:
+    """Write a figure with three decimals, or without where it is large.
+
+    Parameters
+    ----------
+    value : float
+        Of any kind.
+
+    Returns
+    -------
+    text : str
+        For people.
+
+    Examples
+    --------
+    >>> figure_text(0.0721), figure_text(48.26), figure_text(12345.6)
+    ('0.072', '48.3', '12,346')
+    """
+    size = abs(value)
+    return f"{value:,.{3 if size < 10 else 1 if size < 1000 else 0}f}"
+
+
+def show_tables(result: Mapping[str, Any]) -> None:
+    """Print the tables of a result.
+
+    Parameters
+    ----------
+    result : mapping of str to Any
+        What `bench.py` writes into a file.
+    """
+    print(machine_line(result["machine"]))
+    for table in result["tables"]:
+        print(f"\n{table['title']}")
+        print_table([tuple(row) for row in table["rows"]], header=tuple(table["columns"]))
+        for note in table["notes"]:
+            print(note)
 
 
 def gib(n_bytes: float) -> float:

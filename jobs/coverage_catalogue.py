@@ -103,7 +103,7 @@ def _tracks(cell: Cell) -> Iterator[Track]:
 
 def _write_table(out: Path, planned: Iterable[Track], cells: Sequence[Cell]) -> None:
     """Write and commit one part for each shard."""
-    manifest = _manifest(cells[0])
+    manifest = drawn_manifest(cells[0].model, n_dims=cells[0].n_dims, seed=cells[0].seed)
     ensure_manifest(out, manifest)
     vectors = dict(_vectors(cells))
     by_shard = groupby(sorted(planned, key=_shard_first), key=lambda track: track.shard_id)
@@ -113,7 +113,7 @@ def _write_table(out: Path, planned: Iterable[Track], cells: Sequence[Cell]) -> 
             manifest=manifest,
             shard_id=shard_id,
             attempt_id="0",
-            rows=[_row(n, track, vectors[track.track_id]) for n, track in enumerate(tracks)],
+            rows=[drawn_row(n, track, vectors[track.track_id]) for n, track in enumerate(tracks)],
             provenance={"engine": "drawn"},
         )
         for shard_id, tracks in by_shard
@@ -131,7 +131,23 @@ def _vectors(cells: Sequence[Cell]) -> Iterator[tuple[str, Float32]]:
         yield from ((track_name(cell.task, number), each) for number, each in enumerate(x))
 
 
-def _row(index: int, track: Track, vector: Float32) -> TrackRow:
+def drawn_row(index: int, track: Track, vector: Float32) -> TrackRow:
+    """Make the row of a track of one patch, with a drawn embedding.
+
+    Parameters
+    ----------
+    index : int
+        Of the track in its shard.
+    track : Track
+        It need not exist.
+    vector : np.ndarray [shape=(n_dims,), float32]
+        Its embedding.
+
+    Returns
+    -------
+    row : TrackRow
+        As if the track had been decoded and embedded.
+    """
     found = DecodedTrack(
         index,
         Status.OK,
@@ -145,13 +161,29 @@ def _row(index: int, track: Track, vector: Float32) -> TrackRow:
     return TrackRow(track, found, False, np.zeros(1, dtype=np.int32), vector[None])
 
 
-def _manifest(cell: Cell) -> ModelManifest:
+def drawn_manifest(model: str, *, n_dims: int, seed: int = 0) -> ModelManifest:
+    """Describe a table of embeddings that no model has made.
+
+    Parameters
+    ----------
+    model : str
+        Name of the table.
+    n_dims : int
+        Length of an embedding.
+    seed : int, optional
+        Of what was drawn.
+
+    Returns
+    -------
+    manifest : ModelManifest
+        Of MusiCNN's frames and patches.
+    """
     return ModelManifest(
-        model=cell.model,
-        n_dims=cell.n_dims,
+        model=model,
+        n_dims=n_dims,
         untrained=True,
         builder_version=1,
-        seed=cell.seed,
+        seed=seed,
         node="drawn",
         front_end="musicnn-mel",
         front_end_version=1,

@@ -64,13 +64,16 @@ def test_a_configuration_opens_with_its_purpose_and_a_command_line(path: Path, v
     assert any(verb in line or "jobs/" in line for line in lines[1:])
 
 
+@pytest.mark.parametrize("is_short", [False, True], ids=["whole", "short"])
 @named(BENCHES)
 def test_the_limits_of_a_benchmark_are_on_figures_that_it_measures(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, is_short: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "jobs"))
     verb = importlib.import_module(f"bench_{path.stem}")
-    config = verb.bench_config(read_config(path), origin=str(path))
+    values = read_config(path)
+    short = values.pop("short")
+    config = verb.bench_config(values | (short if is_short else {}), origin=str(path))
     limits = {**getattr(config, "floors", {}), **getattr(config, "ceilings", {})}
     assert limits
     assert limits.keys() <= verb.figure_names()

@@ -17,16 +17,20 @@ import pytest
 
 from embedlib.audio.encode import write_audio
 from embedlib.audio.synth import synthesise_music
+from embedlib.config import read_config
 from embedlib.errors import ConfigError, RunError, WeightsMissingError
 
 ROOT = Path(__file__).parents[2]
 CONFIG = {
+    "cases": ["musicnn"],
     "audio": "music",
+    "clips": "clips",
     "weights": "/w.pb",
     "minutes": 10,
     "scaling_factor": 4,
     "repeats": 3,
     "floors": {},
+    "ceilings": {},
 }
 
 
@@ -35,6 +39,16 @@ def bench() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "jobs"))
         yield importlib.import_module("bench_extract")
+
+
+@pytest.fixture(scope="module")
+def rounds(bench: ModuleType) -> ModuleType:
+    return importlib.import_module("bench_rounds")
+
+
+@pytest.fixture(scope="module")
+def cases(bench: ModuleType) -> ModuleType:
+    return importlib.import_module("bench_cases")
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +68,9 @@ def run_of(figures: ModuleType, contender: str, timed_s: float, **other: Any) ->
     return figures.Run(contender=contender, timed_s=timed_s, **(values | counts | other))
 
 
-def test_the_examples_of_the_figures_run(figures: ModuleType) -> None:
-    result = doctest.testmod(figures)
+@pytest.mark.parametrize("name", ["figures", "rounds", "speeds", "ray_stages", "peers", "extract"])
+def test_the_examples_of_a_module_run(bench: ModuleType, name: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"bench_{name}"))
     assert result.attempted
     assert not result.failed
 
@@ -174,10 +189,15 @@ def test_a_folder_without_audio_is_an_error_with_the_way_out(
 
 @pytest.mark.parametrize(
     ("change", "key"),
-    [({"minuts": 3}, "minuts"), ({"minutes": 0}, "minutes"), ({"repeats": 0}, "repeats")],
+    [
+        ({"minuts": 3}, "minuts"),
+        ({"minutes": 0}, "minutes"),
+        ({"repeats": 0}, "repeats"),
+        ({"cases": ["music"]}, "cases"),
+    ],
 )
 def test_a_wrong_key_of_the_configuration_is_named(
-    bench: ModuleType, change: dict[str, int], key: str
+    bench: ModuleType, change: dict[str, Any], key: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"FILE: {key}: "):
         bench.bench_config(CONFIG | change, origin="FILE")
@@ -196,24 +216,101 @@ def test_without_weights_nothing_is_measured(bench: ModuleType, tmp_path: Path) 
         bench.make_bench(config, tmp_path, [0])
 
 
+def test_a_limit_of_a_figure_that_nobody_measures_is_refused(
+    bench: ModuleType, tmp_path: Path
+) -> None:
+    config = bench.bench_config(CONFIG | {"floors": {"a / b": {"at_least": 1}}}, origin="FILE")
+    with pytest.raises(ConfigError, match="'a / b'"):
+        bench.run(config, tmp_path, [0])
+
+
+# Cases
+
+
+def all_contenders(bench: ModuleType) -> list[Any]:
+    return [contender for case in bench.CASES.values() for contender in case.contenders]
+
+
+def test_no_two_contenders_share_a_name(bench: ModuleType) -> None:
+    names = [contender.name for contender in all_contenders(bench)]
+    assert len(names) == len(set(names))
+
+
+def test_output_is_held_to_output_of_the_same_case(
+    bench: ModuleType,
+) -> None:
+    for case in bench.CASES.values():
+        held = {case.oracle.name} | {c.name for c in case.contenders if c.like}
+        assert {c.like for c in case.contenders if c.like} <= held
+
+
+def test_what_is_compared_embeds_with_the_same_models(bench: ModuleType) -> None:
+    for case in bench.CASES.values():
+        models = {contender.name: contender.models for contender in case.contenders}
+        assert all(models[pair.ours] == models[pair.other] for pair in case.comparisons)
+
+
+def test_a_machine_of_one_core_leaves_out_what_needs_two(bench: ModuleType) -> None:
+    case = bench.CASES["musicnn"].on(frozenset())
+    assert {contender.n_cores for contender in case.contenders} == {1}
+    assert [pair.name for pair in case.comparisons] == [
+        f"embedlib-f32 / {peer}"
+        for peer in ("essentia", "essentia-batch1", "essentia-q4", "essentia-q4-batch1")
+    ]
+
+
+def test_the_short_form_is_a_configuration(bench: ModuleType) -> None:
+    values = read_config(ROOT / "configs/bench/extract.yaml")
+    short = values.pop("short")
+    config = bench.bench_config({**values, **short}, origin="FILE")
+    assert set(config.cases) < set(bench.NAMES)
+
+
+def test_a_table_shows_parity_beside_speed(bench: ModuleType, figures: ModuleType) -> None:
+    runs = [run_of(figures, "ours", 6.0), run_of(figures, "theirs", 18.0)]
+    parity = {"contender": "ours", "like": "theirs", "model": "m"}
+    found = {
+        "title": "two",
+        "outputs": [parity | {"min_cosine": 0.99991, "max_relative_l2": 2e-6}],
+        "medians": figures.medians(runs),
+        "n_cores": {"ours": 1, "theirs": 2},
+        "ratios": {"ours / theirs": 3.0},
+    }
+    rows = bench.case_table(found)["rows"]
+    assert rows[0] == [
+        *("ours", "100.0", "10.00", "6.0", "3.0 x theirs", "theirs", "0.99991", "2.0e-06")
+    ]
+    assert rows[1] == ["theirs", "33.3", "60.00", "18.0", "", "", "", ""]
+
+
+# Measurements
+
+
 @pytest.fixture
-def ready(bench: ModuleType, setting: ModuleType, shared_models: Path, tmp_path: Path) -> Any:
-    """A bench with one clip of four seconds to warm up with."""
+def ready(rounds: ModuleType, shared_models: Path, tmp_path: Path) -> Any:
+    """A bench with one clip of four seconds."""
     pytest.importorskip("essentia")
     clip = tmp_path / "clip.wav"
     music = synthesise_music(4.0, sr_hz=44100, n_channels=2, seed=1, style="chords")
     write_audio(clip, music, sr_hz=44100)
-    return bench.Bench(
+    return rounds.Bench(
         scratch=tmp_path,
         cores=[0],
         weights=shared_models / "msd-musicnn-1.pb",
-        warm_up=setting.link_copies([clip], tmp_path / "warm-up"),
+        sounds={"music": rounds.Sound([clip], minutes=0.1, scaling_factor=1)},
     )
 
 
-@pytest.mark.parametrize("contender", ["REFERENCE", "F32"])
-def test_a_measurement_counts_what_was_saved(bench: ModuleType, ready: Any, contender: str) -> None:
-    run = ready.measure(getattr(bench, contender), ready.warm_up, out=ready.scratch / "out")
+def contender_of(bench: ModuleType, case: str, name: str) -> Any:
+    found = bench.CASES[case]
+    (own,) = (c for c in (found.oracle, *found.contenders) if c.name == name)
+    return own
+
+
+@pytest.mark.parametrize("name", ["essentia-q0", "embedlib-f32"])
+def test_a_measurement_counts_what_was_saved(bench: ModuleType, ready: Any, name: str) -> None:
+    contender = contender_of(bench, "musicnn", name)
+    run = ready.timed(contender, ready.folder("music"), out=ready.scratch / "out")
     assert (run.n_files, run.n_patches) == (1, 1)
     assert 0 < run.stream_cpu_s <= run.cpu_s
     assert run.audio_s == pytest.approx(4.0, abs=0.01)
@@ -221,9 +318,28 @@ def test_a_measurement_counts_what_was_saved(bench: ModuleType, ready: Any, cont
 
 
 def test_a_contender_that_dies_is_one_line(bench: ModuleType, ready: Any) -> None:
-    broken = replace(ready, weights=ready.scratch / "absent.pb")
-    with pytest.raises(RunError, match=r"essentia-q0 ended with code 1: RuntimeError: .*open"):
-        broken.measure(bench.REFERENCE, ready.warm_up, out=ready.scratch / "out")
+    oracle = bench.CASES["musicnn"].oracle
+    broken = replace(oracle, tool="loop", options={**oracle.options, "quality": 7})
+    with pytest.raises(RunError, match=r"essentia-q0 ended with code 1: .*resampleQuality = 7"):
+        ready.measure(broken, ready.folder("music"), out=ready.scratch / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["essentia-pool", "1 of eight, Ray Data, Essentia", "1 of eight, Ray Data, ours f32"]
+)
+def test_each_framework_saves_what_the_plain_way_saves(
+    bench: ModuleType, ready: Any, figures: ModuleType, name: str
+) -> None:
+    outputs = importlib.import_module("bench_outputs")
+    plain = "embedlib-f32" if "ours" in name else "essentia"
+    found = {}
+    for case, each in (("musicnn", plain), ("ray-data" if "Ray" in name else "musicnn", name)):
+        contender = replace(contender_of(bench, case, each), n_cores=1)
+        out = ready.scratch / each
+        ready.measure(contender, ready.folder("music"), out=out)
+        found[each] = outputs.read_outputs(out, tool=contender.tool)[bench.MUSICNN]
+    assert figures.parity(found[name], found[plain])["max_relative_l2"] < 1e-5
 
 
 @pytest.mark.parametrize("verb", ["extract", "models"])

@@ -7,7 +7,7 @@ import importlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -268,7 +268,8 @@ def test_the_parts_embed_what_a_run_embeds(
     summary = embedlib.extract([str(clips)], models=[MODEL], out=tmp_path / "run", local=True)
     assert (found["n_patches"], found["n_files"]) == (summary.n_patches, 2)
     columns = ["track_id", "patch_embeddings"]
-    written = pq.read_table(tmp_path / "parts", columns=columns).sort_by("track_id")
+    files = list((tmp_path / "parts").rglob("part-*.parquet"))
+    written = pq.read_table(files, columns=columns).sort_by("track_id")
     run = open_output(tmp_path / "run").tracks(MODEL).to_arrow(columns).sort_by("track_id")
     assert written.equals(run.select(columns))
     assert min(found["cpu_s"].values()) > 0
@@ -311,3 +312,31 @@ def test_a_model_that_a_further_engine_refuses_is_noted_and_left_out(
         assert [part.model for part in found] == ["a"]
     assert bench.refused == {"b tf": "parts b tf ended with code 1: no bf16"}
     assert asked == ["a", "b", "a"]
+
+
+def test_tables_tell_costs_and_what_was_not_measured(costs: ModuleType) -> None:
+    rounds = [round_of(costs, 30.0)]
+    result = {
+        "rounds": [asdict(each) for each in rounds],
+        "costs": costs.costs(rounds[0].parts),
+        "passes": costs.passes(rounds),
+        "ratios": costs.ratios(rounds),
+        "refused": {"a onnx": "no graph"},
+        "untrained": ["untrained-a"],
+    }
+    own, shared, ratios = costs.cost_tables(result, precision="f32")
+    assert own["rows"][0] == ["a", "openvino", "0.500", "4.000", "6.000", "0.500", "0.500", "25%"]
+    assert own["notes"][1:] == ["Not measured: a onnx: no graph", "Random weights: untrained-a"]
+    assert ["one pass", "30.000"] in shared["rows"]
+    assert ratios["rows"][0] == [costs.TO_PARTS, "1.154", "1.154", "1.154"]
+
+
+def test_the_table_of_memory_ends_with_all_processes(memory: ModuleType) -> None:
+    gib = 2**30
+    samples = [{"driver": memory.Held(1, gib, 2 * gib), "Ray": memory.Held(3, 2 * gib, 4 * gib)}]
+    found = {**memory.peaks(samples), "n_cores": 2, "n_samples": 1}
+    assert memory.memory_table(found)["rows"] == [
+        ["Ray", "3", "2.00", "4.00", "2.00"],
+        ["driver", "1", "1.00", "2.00", "1.00"],
+        ["all", "4", "3.00", "6.00", "3.00"],
+    ]
