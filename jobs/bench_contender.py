@@ -52,19 +52,25 @@ def run_embedlib(job: Job) -> dict[str, float]:
     n_models = len(job["models"])
 
     class Clock(RunWatcher):
-        """Notes the plan, the last worker to be ready, and the last commit."""
+        """Notes the plan, the last worker to be ready, and the last commit.
+
+        Of several models only the first worker of each counts: later on, workers of models that
+        are done give way to others.
+        """
 
         def __init__(self) -> None:
             self.cpu_started = time.process_time()
             self.cpu_ready = self.cpu_ended = self.cpu_started
             self.started = self.planned = self.ready = self.ended = time.perf_counter()
             self.written_s = self.early_s = 0.0
+            self.models: set[str] = set()
 
         def on_plan(self, plan: object) -> None:
             self.planned = self.ready = time.perf_counter()
 
         def on_event(self, event: Event, scheduler: Scheduler) -> None:
-            if isinstance(event, SlotAdded):
+            if isinstance(event, SlotAdded) and (n_models == 1 or event.model not in self.models):
+                self.models.add(event.model)
                 self.ready, self.early_s = time.perf_counter(), self.written_s
                 self.cpu_ready = time.process_time()
             elif isinstance(event, Written):

@@ -43,7 +43,7 @@ README, ARCHITECTURE, CONTRIBUTING, CHANGELOG = DOCUMENTS = (
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
 )
-PAGES = (ROOT / "docs" / "fidelity.md", ROOT / "docs" / "probes.md")
+PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("fidelity", "probes", "performance"))
 VARIABLES = {FOLDERS_VARIABLE, CACHE_VARIABLE, "EMBEDLIB_TEST_DATA"}
 DEVELOPERS_PATH = re.compile(r"(?<![\w.~])/(?:home|root|Users|work|tmp|mnt)/|\b[A-Z]:\\")
 
