@@ -122,7 +122,7 @@ def through_ray(name: str, **more: Any) -> Contender:
 
 
 def ray_data(name: str, *, engine: str, **more: Any) -> Contender:
-    """Give the pipeline of `bench_ray_data.py` on two cores, by the best settings that we found."""
+    """Give the pipeline of `bench_ray_data.py` on two cores: an actor a model, two files a call."""
     options = {"engine": engine, "quality": 1, "batch_size": None, "n_cores": 2}
     options |= {"files_per_batch": 2, "actors_per_model": 1, **more.pop("options", {})}
     return Contender(name, "ray-data", options, n_cores=2, **{"needs": TWO_CORES, **more})

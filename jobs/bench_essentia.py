@@ -28,7 +28,8 @@ ALGORITHMS = {
 """By the front end that they bring."""
 
 BEST_BATCH = {"musicnn-mel": 1, "vggish-mel": 64, "tempocnn-mel": 8}
-"""Measured on one core: patches per call, where it is not 64 for all, as by default."""
+"""Patches per call that take TensorFlow least time on one core, measured on another machine, with
+AMX: MusiCNN 47 ms a patch at 1 and 63 at 64, VGGish 36 and 14, Tempo-CNN 5.1 at 8, 6.4 at 64."""
 
 DEFAULT_BATCH = 64
 
