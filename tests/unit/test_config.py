@@ -49,7 +49,7 @@ def test_an_unknown_key_is_named_with_the_ones_there_are() -> None:
         ("sources", [1], "sources.0=1 is wrong"),
         ("models", [], r"models=\[\] is wrong"),
         ("out", 3, "out=3 is wrong; input should be a valid string"),
-        ("engine", "tensorrt", "engine='tensorrt' is wrong; input should be 'auto', 'openvino'"),
+        ("engine", "torch", "engine='torch' is wrong; input should be 'auto', 'openvino'"),
         ("precision", "f16", "precision='f16' is wrong"),
         ("resampler", "sox", "resampler='sox' is wrong"),
         ("last_patch", "keep", "last_patch='keep' is wrong"),
