@@ -28,7 +28,7 @@ from embedlib.records import (
     Shard,
     Status,
 )
-from embedlib.run import actors, local, ray_backend, worker
+from embedlib.run import actors, decoding, local, ray_backend, worker
 from embedlib.run.auth import require_tokens
 from embedlib.run.events import Committed, Event, SlotAdded
 from embedlib.run.extract import RunWatcher, run_extract
@@ -76,7 +76,7 @@ def no_decoder(shard: Shard, job: DecodeJob) -> Iterator[FeatureChunk]:
 def do_nothing() -> None:
     """Put both in the place of what works, in this process."""
     worker.LoadedModel = NoModel
-    for module in (actors, local, worker):
+    for module in (decoding, local):  # workers ask the first of them when they are loaded
         module.decode_shard = no_decoder
 
 
@@ -95,6 +95,7 @@ class NoDecodeActor(actors.DecodeActor):
     def load(self) -> None:
         """Answer when ready."""
         do_nothing()
+        super().load()
 
 
 class Clock(RunWatcher):
