@@ -87,6 +87,17 @@ def test_info_says_what_a_user_needs_to_know() -> None:
     assert "model/dense/BiasAdd" in run("info", "msd-musicnn-1")
 
 
+def test_info_shows_which_filters_are_dead_and_says_where_there_is_nothing_to_see() -> None:
+    assert "no graph to look into" in run("info", "msd-musicnn-1")
+    assert "random weights have no dead ones" in run("info", "untrained-msd-vgg-1")
+    built = run_json("build", "msd-vgg-1")
+    run_json("add", built["path"], "--as", "msd-vgg-1")
+    found = run_json("info", "msd-vgg-1")["filters"]
+    assert [layer["n_filters"] for layer in found["layers"]] == [128] * 5
+    assert {layer["n_dead"] for layer in found["layers"]} == {0}
+    assert "none of 640 is dead" in run("info", "msd-vgg-1")
+
+
 def test_info_names_the_variants_and_what_they_change() -> None:
     facts = run_json("info", "deepsquare-k16-3")
     assert facts["variants"]["paper"]["hop_frames"] == 16
