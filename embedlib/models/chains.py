@@ -19,7 +19,7 @@ from tensorboardX.proto.node_def_pb2 import NodeDef
 from embedlib.models.graph import const_array
 from embedlib.models.known import Shape
 from embedlib.models.nodes import known_shapes
-from embedlib.models.tensors import split_tensor
+from embedlib.models.tensors import node_of
 from embedlib.models.topology import data_inputs
 
 _UNARY = frozenset({"Elu", "Identity", "LeakyRelu", "Relu", "Relu6", "Sigmoid", "Tanh"})
@@ -110,9 +110,9 @@ def constant(tensor: str, nodes: Mapping[str, NodeDef]) -> NDArray[np.generic] |
     ModelError
         If it cannot be read.
     """
-    node = nodes[_node(tensor)]
+    node = nodes[node_of(tensor)]
     while node.op == "Identity":
-        node = nodes[_node(data_inputs(node)[0])]
+        node = nodes[node_of(data_inputs(node)[0])]
     return const_array(node) if node.op == "Const" else None
 
 
@@ -142,7 +142,7 @@ def _readers(graph: GraphDef) -> Mapping[str, list[NodeDef]]:
     readers: defaultdict[str, list[NodeDef]] = defaultdict(list)
     for node in graph.node:
         for text in data_inputs(node):
-            readers[_node(text)].append(node)
+            readers[node_of(text)].append(node)
     return readers
 
 
@@ -155,7 +155,7 @@ def _chain(
 ) -> Chain | None:
     """Follow a convolution to where one band is left; None where that is not in sight."""
     image, weights = data_inputs(conv)
-    size_in, size = (_frames_and_bands(shapes[name]) for name in (_node(image), conv.name))
+    size_in, size = (_frames_and_bands(shapes[name]) for name in (node_of(image), conv.name))
     kernel = constant(weights, nodes)
     if kernel is None or size_in is None or size is None:
         return None
@@ -180,16 +180,12 @@ def _frames_and_bands(shape: Shape) -> tuple[int, int] | None:
     return shape[1], shape[2]
 
 
-def _node(tensor: str) -> str:
-    return split_tensor(tensor)[0]
-
-
 def _is_by_channel(
     node: NodeDef, source: NodeDef, nodes: Mapping[str, NodeDef], *, n_filters: int
 ) -> bool:
     """Whether a node treats each frame and channel of its first input by itself."""
     first, *others = data_inputs(node)
-    if _node(first) != source.name:
+    if node_of(first) != source.name:
         return False
     if node.op in _POOLS:
         over_frames = [node.attr[key].list.i[1] for key in ("ksize", "strides")]
