@@ -20,10 +20,11 @@ WAY_OUT = "give each worker more memory, by fewer of them (--n-cores), or take a
 # (core/framework/bfc_arena.cc, CUDA's arena included), OpenVINO 2026.4 "Failed to allocate N bytes
 # of memory" (intel_cpu/src/cpu_memory.cpp) or, where it was to compile a kernel, "can't alloc"
 # (xbyak), and TensorFlow 2.5 "OOM when allocating tensor". Libraries below them say the rest: C++
-# bad_alloc, oneDNN out_of_memory, CUDA "out of memory", cuDNN and cuBLAS ..._ALLOC_FAILED.
+# bad_alloc, oneDNN out_of_memory, CUDA "out of memory", cuDNN and cuBLAS ..._ALLOC_FAILED. A thread
+# whose stack finds no room is EAGAIN (pthread_create(3)), which C++ spells out.
 _WORDS = re.compile(
     "((failed to|could not|unable to) allocate|can't alloc|bad[_ ]alloc|out[ _]of[ _]memory"
-    "|oom when|alloc_failed).*",
+    "|oom when|alloc_failed|resource temporarily unavailable).*",
     re.IGNORECASE,
 )
 

@@ -142,6 +142,8 @@ SAID = {
     ),
     "OpenVINO's compiler of kernels": "Exception from src/inference/src/cpp/core.cpp:117:\n"
     "can't alloc\n",
+    "OpenVINO's threads": "Exception from src/inference/src/cpp/core.cpp:117:\n"
+    "Resource temporarily unavailable\n",
     "C++": "std::bad_alloc",
     "TensorFlow": (
         "In TensorflowPredict.compute: TensorflowPredict: Error running the Tensorflow session. "
