@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from embedlib.records import Crash, DecodeStats, FeatureChunk, PartResult, Shard
-from embedlib.run.cores import CoreLease
+from embedlib.run.cores import CoreLease, give_way
 from embedlib.run.job import DecodeJob, ModelJob
 from embedlib.run.memory import private_bytes
 
@@ -107,9 +107,11 @@ class CalibrationActor:
 class ModelActor(_Watched):
     """A model worker, pinned to a core of its own where it has one and one is free."""
 
-    def __init__(self, job: ModelJob, n_cores: int) -> None:
+    def __init__(self, job: ModelJob, n_cores: int, *, gives_way: bool = False) -> None:
         self._job = job
         self._lease = CoreLease(n_cores) if n_cores else None
+        if gives_way:
+            give_way()
         if job.device == "cpu":
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
 

@@ -5,6 +5,7 @@ One lock file per core and user; the lock goes with the process that holds it, h
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -71,6 +72,17 @@ class CoreLease:
             os.close(descriptor)
         self._descriptors.clear()
         self.cores = ()
+
+
+def give_way() -> None:
+    """Run only where no other process wants the core; this thread, and those it will start.
+
+    Linux knows it as ``SCHED_IDLE`` and lets anybody choose it; elsewhere, and where a container
+    forbids it, nothing changes.
+    """
+    if hasattr(os, "SCHED_IDLE"):
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def default_folder() -> Path:

@@ -190,7 +190,8 @@ class Workers:
             n_gpus=0 if on_cpu else _share(place.share),
         )
         n_cores = int(on_cpu and place.share == 1)
-        return model_class.remote(fitted(self._plan.jobs[place.model]), n_cores)
+        job = fitted(self._plan.jobs[place.model])
+        return model_class.remote(job, n_cores, gives_way=place.gives_way)
 
     async def _await_ready(self, worker_id: str) -> None:
         worker = self._workers[worker_id]

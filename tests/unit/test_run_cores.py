@@ -25,6 +25,14 @@ print(*lease.cores, flush=True)
 sys.stdin.read()
 """
 
+GIVING_WAY = """
+import os
+from concurrent.futures import ThreadPoolExecutor
+from embedlib.run.cores import give_way
+give_way()
+print(os.sched_getscheduler(0), ThreadPoolExecutor(1).submit(os.sched_getscheduler, 0).result())
+"""
+
 
 @pytest.fixture
 def mine() -> Iterator[set[int]]:
@@ -52,6 +60,13 @@ def test_a_lease_gives_cores_of_this_process(tmp_path: Path, mine: set[int]) -> 
     assert len(lease.cores) == 1
     assert set(lease.cores) <= mine
     lease.release()
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="the system has no idle class")
+def test_a_process_that_gives_way_and_its_threads_run_when_others_rest() -> None:
+    line = [sys.executable, "-c", GIVING_WAY]
+    found = subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()
+    assert found == [str(os.SCHED_IDLE)] * 2
 
 
 def test_two_leases_never_share_a_core(tmp_path: Path, mine: set[int]) -> None:

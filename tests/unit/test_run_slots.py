@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedlib.errors import ConfigError
-from embedlib.run.slots import NEGLIGIBLE, Node, plan_decoders, plan_slots
+from embedlib.run.slots import MAJOR, MINOR, NEGLIGIBLE, Node, plan_decoders, plan_slots
 
 nodes = st.lists(st.integers(1, 64), min_size=1, max_size=5).map(
     lambda cores: [Node(f"node{number}", n_cores) for number, n_cores in enumerate(cores)]
@@ -60,6 +60,33 @@ def test_models_share_cores_where_there_are_too_few() -> None:
 def test_a_model_that_costs_nearly_all_gets_a_worker_on_each_core() -> None:
     slots = plan_slots([Node("a", 2)], core_s={"openl3": 0.061, "tempo": 0.0003})
     assert Counter(slot.model for slot in slots) == {"openl3": 2, "tempo": 1}
+
+
+def test_small_slots_give_way_to_one_that_needs_nearly_a_core() -> None:
+    slots = plan_slots([Node("a", 2)], core_s={"openl3": 0.48, "vgg": 0.3, "tempo": 0.22})
+    assert {slot.model: slot.gives_way for slot in slots} == {
+        "openl3": False,
+        "vgg": False,
+        "tempo": True,
+    }
+
+
+@given(nodes, costs)
+def test_slots_give_way_only_to_one_of_their_node(
+    nodes: list[Node], costs: dict[str, float]
+) -> None:
+    slots = plan_slots(nodes, core_s=costs)
+    for node in nodes:
+        there = [slot for slot in slots if slot.node_id == node.node_id]
+        most = max(slot.share for slot in there)
+        assert {slot.slot_id for slot in there if slot.gives_way} == {
+            slot.slot_id for slot in there if slot.share < MINOR and most >= MAJOR
+        }
+
+
+def test_slots_of_a_card_take_turns() -> None:
+    slots = plan_slots([Node("a", 8, n_gpus=1)], core_s={"m": 9.0, "n": 1.0}, device="cuda")
+    assert not any(slot.gives_way for slot in slots)
 
 
 def test_equal_costs_get_equal_shares() -> None:
