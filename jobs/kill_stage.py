@@ -33,6 +33,9 @@ HOPS = {"untrained-msd-musicnn-1": 46, "untrained-deepsquare-k16-3": 128}
 N_CLIPS, LONG_S, SR_HZ = 8, 48.0, 16_000
 """One clip is longer than a chunk of MusiCNN's frames, which hold 43 s."""
 
+SHARD_HOURS = "1e-9"
+"""A shard for each clip, short as they are: a run is killed between two of them."""
+
 CLIPS, CLEAN = "clips", "clean"
 PATIENCE_S = 180.0
 
@@ -118,7 +121,8 @@ class Stage:
         """
         named = [f"{model}:patch_hop_frames={HOPS[model]}" for model in models]
         places = str(self._root / CLIPS), "--out", str(self.out(name))
-        line = ["extract", *places, "--models", *named, "--quiet", "--json", *options]
+        line = ["extract", *places, "--models", *named, "--shard-hours", SHARD_HOURS]
+        line += ["--quiet", "--json", *options]
         with self._conversation(name).open("a") as conversation:
             driver = subprocess.Popen(
                 [sys.executable, "-m", "embedlib.cli.app", *line],

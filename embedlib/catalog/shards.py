@@ -24,7 +24,11 @@ MIN_SHARD_S, MAX_SHARD_S = 900.0, 14_400.0
 """Seconds of audio: a quarter of an hour pays for a commit, four hours bound what is lost."""
 
 MIN_SHARDS = 32
-"""Where there are as many tracks, so that a small catalogue keeps every core busy."""
+"""Where there are as many minutes and tracks, so that a small catalogue keeps every core busy."""
+
+LEAST_SHARD_S = 60.0
+"""Seconds of audio below which no catalogue is cut finer: a part costs 8 ms, and a minute of audio
+150 ms of the fastest model; and batches fill up with patches of several short files."""
 
 UNKNOWN_AUDIO_S = 240.0
 """A song of four minutes, for files whose size the source does not say."""
@@ -90,7 +94,8 @@ def assign_shards(tracks: Iterable[Track], *, shard_hours: float | None = None) 
     -------
     tracks : list of Track
         In the order of their ids, with `shard_id`. No shard holds more audio than wanted, unless it
-        is a single track, and there are at least 32 shards where there are as many tracks.
+        is a single track, and there are at least 32 shards where there are as many tracks, each of
+        a minute or more in the mean; where hours are given, however short these are.
 
     Raises
     ------
@@ -144,12 +149,12 @@ def shard_limits(n_tracks: int, *, total_s: float, shard_hours: float | None = N
         If `shard_hours` is not positive.
     """
     if shard_hours is None:
-        return ShardLimits(usual_shard_s(total_s), max_shard_tracks(n_tracks))
+        return ShardLimits(usual_shard_s(total_s), max_shard_tracks(n_tracks, total_s=total_s))
     if not 0.0 < shard_hours < math.inf:
         raise ConfigError(
             f"shard_hours={shard_hours} is no amount of audio", fix="give hours above 0, or none"
         )
-    return ShardLimits(3_600.0 * shard_hours, max_shard_tracks(n_tracks))
+    return ShardLimits(3_600.0 * shard_hours, max(1, n_tracks // MIN_SHARDS))
 
 
 def cut_shards(
@@ -205,25 +210,28 @@ def usual_shard_s(total_s: float) -> float:
     return min(MAX_SHARD_S, max(MIN_SHARD_S, total_s / N_SHARDS_AIM))
 
 
-def max_shard_tracks(n_tracks: int) -> int:
+def max_shard_tracks(n_tracks: int, *, total_s: float) -> int:
     """Say how many tracks a shard holds at most.
 
     Parameters
     ----------
     n_tracks : int >= 0
         Of the whole catalogue.
+    total_s : float
+        Seconds of audio of the whole catalogue.
 
     Returns
     -------
     max_tracks : int
-        So few that a small catalogue keeps every core busy.
+        So few that a small catalogue keeps every core busy, but as many as make a minute.
 
     Examples
     --------
-    >>> max_shard_tracks(640), max_shard_tracks(3)
-    (20, 1)
+    >>> max_shard_tracks(640, total_s=153_600.0), max_shard_tracks(63, total_s=630.0)
+    (20, 6)
     """
-    return max(1, n_tracks // MIN_SHARDS)
+    n_in_a_minute = int(n_tracks * LEAST_SHARD_S / total_s) if total_s else n_tracks
+    return max(1, n_tracks // MIN_SHARDS, n_in_a_minute)
 
 
 def group_shards(tracks: Iterable[Track]) -> list[Shard]:

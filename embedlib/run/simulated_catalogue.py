@@ -188,8 +188,8 @@ def _cut_blocks(
     n_tracks: int, rng: np.random.Generator
 ) -> Iterator[tuple[Float64, NDArray[np.int64]]]:
     """Give audio and size of the shards of each block; the last, open one goes on in the next."""
-    target_s = usual_shard_s(n_tracks * MEAN_TRACK_S)
-    max_tracks = max_shard_tracks(n_tracks)
+    total_s = n_tracks * MEAN_TRACK_S
+    target_s, max_tracks = usual_shard_s(total_s), max_shard_tracks(n_tracks, total_s=total_s)
     rest = np.empty(0)
     for n_drawn in range(0, n_tracks, BLOCK_TRACKS):
         n_new = min(BLOCK_TRACKS, n_tracks - n_drawn)

@@ -22,7 +22,8 @@ Start = Callable[..., subprocess.Popen[str]]
 STAND_IN = "untrained-msd-musicnn-1"
 
 # Patches that overlap eightfold make a minute of audio a run of many seconds, which can be killed.
-RUN_OPTIONS = ("--patch-hop-frames", "24", "--max-failed", "9")
+RUN_OPTIONS = ("--patch-hop-frames", "24", "--max-failed", "9", "--shard-hours", "1e-9")
+"""A shard for each track, however short."""
 
 MIXED_CLIPS = {
     "hole.flac": (3.0, 22_050, 2),

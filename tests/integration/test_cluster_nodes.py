@@ -93,7 +93,9 @@ class GatedModel(ray_backend.ModelActor):
         return super().embed(*arguments)
 
 def extract():
-    return embedlib.extract([str(clips)], models=models, out=out, patch_hop_frames=24)
+    return embedlib.extract(
+        [str(clips)], models=models, out=out, patch_hop_frames=24, shard_hours=1e-9
+    )
 
 ray_backend.ModelActor = GatedModel
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -223,7 +225,7 @@ def in_another_world(hidden: Path, empty: Path) -> tuple[str, ...]:
 def start_run(
     cluster: Cluster, clips: Path, out: Path, *, log: Path, gate: Path
 ) -> subprocess.Popen[bytes]:
-    options = ("--patch-hop-frames", "24", "--max-failed", "9", "--quiet")
+    options = ("--patch-hop-frames", "24", "--max-failed", "9", "--shard-hours", "1e-9", "--quiet")
     line = ("extract", clips, "--models", MODEL, "--out", out, *options)
     with log.open("wb") as stderr:
         return subprocess.Popen(

@@ -5,6 +5,7 @@ Each script is a driver with a session of Ray of its own, whose patience is shor
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,7 @@ def run_script(environment: dict[str, str], tmp_path: Path) -> RunScript:
 
     def run(script: str, source: Path, *options: str) -> subprocess.CompletedProcess[str]:
         line = ("extract", source, "--out", tmp_path / "out", "--patch-hop-frames", "24")
+        line = (*line, "--shard-hours", "1e-9")
         return subprocess.run(
             [sys.executable, "-c", SESSION + script, *line, "--max-failed", "99", *options],
             env=environment,
@@ -112,12 +114,14 @@ def test_the_core_of_a_model_that_is_done_goes_to_one_that_is_not(
     for number in range(60):
         shutil.copy(mixed_clips / "short.flac", source / f"old-{number}.flac")
     line = ("extract", source, "--out", out, "--patch-hop-frames", "24", "--max-failed", "99")
+    line = (*line, "--shard-hours", "1e-9")
     assert command(*line, "--models", MODEL, "--local", "--quiet").returncode == 0
     for number in range(6):  # longer than the others, and therefore first
         shutil.copy(mixed_clips / "studio.wav", source / f"new-{number}.wav")
     done = run_script(MOVING, source, "--models", MODEL, OTHER, "--n-cores", "2", "--quiet")
     assert done.returncode == 0, done.stderr
-    assert f"model={MODEL} has 0 workers now, had 1" in done.stderr
+    # Which one is done first depends on the cores; what it leaves, the other one gets or keeps.
+    assert re.search(r"model=\S+ has (0 workers now, had 1|2 workers now, had 1)\n", done.stderr)
     assert embedlib.verify(out).problems == ()
     assert embedlib.open(out).models == (MODEL, OTHER)
 

@@ -83,6 +83,7 @@ def run_script(environment: dict[str, str], mixed_clips: Path, tmp_path: Path) -
 
     def run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
         line = ("extract", mixed_clips, "--models", MODEL, "--out", tmp_path / "out", "--quiet")
+        line = (*line, "--shard-hours", "1e-9")
         return subprocess.run(
             [sys.executable, "-c", SESSION + script, *line, "--max-failed", "9", *options],
             env=environment,

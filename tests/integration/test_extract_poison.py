@@ -186,6 +186,7 @@ def test_workers_that_outgrow_their_share_are_replaced_and_lose_nothing(
         music = synthesise_music(4.0, sr_hz=16_000, seed=number)
         write_audio(clips / f"{number}.wav", music, sr_hz=16_000)
     options = ("--worker-memory-mb", "1", "--n-cores", "1", "--patch-hop-frames", "8")
+    options = (*options, "--shard-hours", "1e-9")
     done = extract(clips, out, *options, models=(MUSICNN,), script=IMPATIENT)
     assert done.returncode == 0, done.stderr
     assert "more than its share" in done.stderr

@@ -70,7 +70,7 @@ def run_robbed(music: Path, out: Path, **options: object) -> RunSummary:
 @pytest.mark.usefixtures("in_this_process")
 def test_a_local_run_commits_nothing_of_sources_that_are_gone(music: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(RunError, match=r"10 of 10 planned files.*--accept-missing"):
+    with pytest.raises(RunError, match=r"64 of 64 planned files.*--accept-missing"):
         run_robbed(music, out)
     with pytest.raises(OutputError, match="holds no rows yet"):
         embedlib.open(out).tracks(MODEL)
@@ -106,6 +106,6 @@ def test_a_worker_that_meets_no_file_is_doubted_and_all_nodes_look_again(
     )
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert (done.returncode, len(errors)) == (1, 1), done.stderr
-    assert "it does not see 10 of 10 planned files" in errors[0]
+    assert "it does not see 64 of 64 planned files" in errors[0]
     with pytest.raises(OutputError, match="holds no rows yet"):
         embedlib.open(tmp_path / "out").tracks(MODEL)

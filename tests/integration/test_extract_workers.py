@@ -52,7 +52,7 @@ import embedlib
 async def cell():
     return embedlib.extract(
         [sys.argv[1]], models=["untrained-msd-musicnn-1"], out=sys.argv[2],
-        patch_hop_frames=24, n_cores=1,
+        patch_hop_frames=24, n_cores=1, shard_hours=1e-9,
     )
 
 print(asyncio.run(cell()).n_rows)
@@ -60,7 +60,7 @@ print(asyncio.run(cell()).n_rows)
 
 
 def arguments(clips: Path, out: Path, models: tuple[str, ...]) -> tuple[object, ...]:
-    options = ("--max-failed", "9", "--quiet", "--json")
+    options = ("--max-failed", "9", "--shard-hours", "1e-9", "--quiet", "--json")
     return ("extract", clips, "--models", *models, "--out", out, *options)
 
 

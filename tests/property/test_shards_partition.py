@@ -36,10 +36,13 @@ def test_shards_do_not_depend_on_the_order_of_the_listing(
 
 
 @given(catalogues())
-def test_there_are_32_shards_where_there_are_as_many_tracks(tracks: list[Track]) -> None:
+def test_there_are_32_shards_where_there_are_as_many_tracks_and_minutes(
+    tracks: list[Track],
+) -> None:
     shards = group_shards(assign_shards(tracks))
 
-    assert len(shards) >= min(32, len(tracks))
+    minutes = sum(map(estimate_audio_s, tracks)) / 60
+    assert len(shards) >= min(32, len(tracks), minutes)
 
 
 @given(catalogues(), st.sampled_from([0.25, 0.5, 3.0]))

@@ -45,6 +45,19 @@ def test_a_large_catalogue_has_two_thousand_shards_or_fewer_by_four_hours() -> N
     assert {shard.audio_s for shard in shards} == {7_200.0}
 
 
+@pytest.mark.parametrize(("n_tracks", "audio_s", "n_shards"), [(195, 1.5, 5), (63, 11.0, 13)])
+def test_short_files_share_shards_of_a_minute(n_tracks: int, audio_s: float, n_shards: int) -> None:
+    tracks = [song(f"{n:03}", audio_s=audio_s) for n in range(n_tracks)]
+
+    assert len(group_shards(assign_shards(tracks))) == n_shards
+
+
+def test_shard_hours_cuts_short_files_apart() -> None:
+    tracks = [song(f"{n:03}", audio_s=1.0) for n in range(20)]
+
+    assert len(group_shards(assign_shards(tracks, shard_hours=1e-9))) == 20
+
+
 def test_a_long_file_is_a_shard_alone() -> None:
     tracks = [song(f"{n:03}") for n in range(320)]
     tracks[100] = song("100", audio_s=36_000.0)

@@ -49,10 +49,11 @@ def test_shards_are_cut_as_those_of_a_real_catalogue(lengths_s: list[int]) -> No
         for number, length_s in enumerate(lengths_s)
     ]
     sizes = Counter(track.shard_id for track in assign_shards(tracks))
+    total_s = float(sum(lengths_s))
     ends = cut_points(
         np.array(lengths_s, np.float64),
-        target_s=usual_shard_s(float(sum(lengths_s))),
-        max_tracks=max_shard_tracks(len(lengths_s)),
+        target_s=usual_shard_s(total_s),
+        max_tracks=max_shard_tracks(len(lengths_s), total_s=total_s),
     )
     assert list(np.diff(ends, prepend=0)) == list(sizes.values())
 
@@ -123,7 +124,8 @@ def test_a_simulated_run_has_the_events_of_a_real_one(tmp_path: Path) -> None:
     models = {f"untrained-{name}": MODELS[name] for name in (MUSICNN, TEMPO)}
     real = EventCount()
     values = {"sources": [str(tmp_path / "clips")], "models": list(models), "local": True}
-    run_extract(extract_config({**values, "out": str(tmp_path / "out")}), watcher=real)
+    values |= {"out": str(tmp_path / "out"), "shard_hours": 1e-9}  # a shard for each track
+    run_extract(extract_config(values), watcher=real)
     shards = SimulatedShards(lengths_s, np.ones(2, np.int64), np.zeros(2, np.int64))
     report = Simulation(Scenario(2, (NodeKind(1, 1),), models), shards).run()
     assert {name: report.n_events[name] for name in real.events} == dict(real.events)
