@@ -77,7 +77,8 @@ def lay_out(job: Mapping[str, Any]) -> dict[str, Any]:
     export_s = seconds(
         lambda: export(compacted, folder / "exported", to="npy", model=MODEL, what="patches")
     )
-    require_same(np.load(folder / "exported" / "embedding.npy"), vectors.reshape(drawn.shape))
+    exported = vectors[table_order(compacted)].reshape(drawn.shape)
+    require_same(np.load(folder / "exported" / "embedding.npy"), exported)
     return {
         "write_s": write_s,
         "export_s": export_s,
@@ -129,13 +130,18 @@ def track_names(first: int, n_tracks: int) -> list[str]:
 def require_equal(out: Path, vectors: Float32) -> None:
     """Hold what a table gives against what was written."""
     output = open_output(out)
-    order = [int(name.removeprefix("track")) for name in output.tracks(MODEL).track_ids]
-    written = vectors[order]
+    written = vectors[table_order(out)]
     require_same(output.patches(MODEL).to_numpy(), written.reshape(-1, vectors.shape[2]))
     means = written.mean(axis=1, dtype=np.float64).astype(np.float32)
     require_same(output.tracks(MODEL).to_numpy(), means)
     starts = HOP_MS * np.arange(vectors.shape[1], dtype=np.int32)
     require_same(read_starts(out), np.tile(starts, len(vectors)))
+
+
+def table_order(out: Path) -> list[int]:
+    """Give the numbers of the tracks in the order of a table, which is that of its files."""
+    names = open_output(out).tracks(MODEL).track_ids
+    return [int(name.removeprefix("track")) for name in names]
 
 
 def require_same(found: np.ndarray, wanted: np.ndarray) -> None:
