@@ -91,7 +91,8 @@ class World:
         self.frozen = ""
         self.files: set[tuple[str, str]] = set()
         self.discarded: set[tuple[str, str]] = set()
-        self.n_idle_ticks = self.n_accidents = self.n_written = 0
+        self.n_idle_ticks = self.n_accidents = 0
+        self.n_written: Counter[str] = Counter()
         self.scheduler = Scheduler(
             [Work(shard, self.models) for shard in self.n_chunks],
             front_ends={model: f"fe{i % 2}" for i, model in enumerate(self.models)},
@@ -120,8 +121,9 @@ class World:
             self._wait(is_idle=not awake)
 
     def _freeze(self) -> None:
-        """Stop a worker for good when enough shards are through to know how long one takes."""
-        if self.freezes and not self.frozen and self.n_written >= MIN_PEERS * len(self.models):
+        """Stop a worker for good when enough attempts are through to know how long one takes."""
+        n_through = sum(n == len(self.attempts[name][2]) for name, n in self.n_written.items())
+        if self.freezes and not self.frozen and n_through >= MIN_PEERS:
             busy = {worker for worker, event in self.pending if _is_work(event)}
             self.frozen = self.rng.choice([*sorted(busy), ""])
 
@@ -208,7 +210,8 @@ class World:
     def _feed(self, event: ev.Event) -> None:
         if isinstance(event, ev.Decoded | ev.DecodeEnded):
             self.pulling.discard(event.attempt_id)
-        self.n_written += isinstance(event, ev.Written)
+        if isinstance(event, ev.Written):
+            self.n_written[event.attempt_id] += 1
         if isinstance(event, ev.Decoded):
             self.live_bytes[event.attempt_id, event.seq] = event.n_bytes
         for action in self.scheduler.on(event):
