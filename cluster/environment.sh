@@ -1,5 +1,6 @@
-# What every shell and every Ray process of a node has in its environment. `own.yaml` and `aws.yaml`
-# copy this file to each node and source it before Ray starts.
+# What every shell and every Ray process of a node has in its environment. `own.yaml`, `aws.yaml` and
+# `gcp.yaml` copy this file to each node and source it before Ray starts; `slurm.sbatch` sources it too.
+# shellcheck shell=bash
 
 export PATH="$HOME/embedlib-node/venv/bin:$PATH"
 
@@ -19,7 +20,7 @@ export RAY_health_check_failure_threshold=3
 export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=1
 
 # Where the driver looks for weights.
-export EMBEDLIB_MODELS=/srv/embedlib/models
+export EMBEDLIB_MODELS="${EMBEDLIB_MODELS:-/srv/embedlib/models}"
 
 # Ray keeps a connection to each process of its node; where the system allows no more, so be it.
 ulimit -n 65536 2> /dev/null || true
