@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,10 +16,13 @@ import pytest
 from typer.main import get_command
 
 from embedlib.cli.app import app
+from embedlib.doctor.card import FIRST_DRIVER
+from embedlib.engines.load import ENGINES
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+README = (ROOT / "docker" / "README.md").read_text()
 TARGETS = ("cpu", "gpu")
 
 every_target = pytest.mark.parametrize("target", TARGETS)
@@ -87,6 +91,24 @@ def test_the_parser_joins_continued_lines_and_skips_comments() -> None:
     assert stage.steps == (("RUN", "a && b"), ("USER", "root"))
 
 
+def test_hadolint_finds_no_fault() -> None:
+    assert hadolint(DOCKERFILE.read_text()) == ""
+
+
+def test_hadolint_finds_a_fault() -> None:
+    assert "DL3066" in hadolint(DOCKERFILE.read_text().replace("USER 1000:1000", "USER embedlib"))
+    assert "DL3006" in hadolint("FROM python\n")
+
+
+def hadolint(text: str) -> str:
+    """Give what hadolint has to say about a Dockerfile, hints included."""
+    binary = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:/usr/bin")
+    if binary is None:
+        pytest.skip("needs hadolint")
+    done = subprocess.run([binary, "--no-color", "-"], input=text, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
 def test_every_stage_has_a_name_and_what_it_takes_from_comes_before_it() -> None:
     names = list(STAGES)
     for number, stage in enumerate(STAGES.values()):
@@ -100,9 +122,11 @@ def test_every_stage_has_a_name_and_what_it_takes_from_comes_before_it() -> None
 def test_a_target_runs_as_somebody_who_is_not_root(target: str) -> None:
     steps = lineage(STAGES, target)
     keywords = [keyword for keyword, _ in steps]
-    assert last_user(steps) == "embedlib"
+    assert last_user(steps) == "1000:1000"
     assert keywords.index("USER") < keywords.index("CMD")
-    assert any("useradd --uid 1000" in rest for keyword, rest in steps if keyword == "RUN")
+    made = " ".join(rest for keyword, rest in steps if keyword == "RUN")
+    assert "groupadd --gid 1000 embedlib" in made
+    assert "useradd --uid 1000 --gid embedlib" in made
 
 
 @every_target
@@ -127,7 +151,9 @@ def test_a_target_has_labels_with_the_version_of_the_project(target: str) -> Non
     prefix = "org.opencontainers.image."
     assert ("ARG", f"VERSION={PROJECT['version']}") in steps
     assert labels[f"{prefix}version"] == "${VERSION}"
-    assert labels[f"{prefix}licenses"] == PROJECT["license"]
+    assert labels[f"{prefix}licenses"] == f"{PROJECT['license']} AND AGPL-3.0-only"
+    assert labels[f"{prefix}base.name"] == "${BASE}"
+    assert ("ARG", "BASE") in steps
     assert labels[f"{prefix}description"] == PROJECT["description"]
 
 
@@ -141,6 +167,12 @@ def test_dependencies_come_before_the_source(target: str) -> None:
     first, second = STAGES[target].all("COPY") + STAGES[target].all("RUN")
     assert first == f"--from={target}-dependencies /opt/venv /opt/venv"
     assert "from=wheel" in second
+
+
+def test_the_stage_of_the_wheel_has_all_that_a_wheel_is_made_of() -> None:
+    before = copied(STAGES[STAGES["wheel"].base])
+    named = [PROJECT["readme"], *PROJECT["license-files"]]
+    assert {"pyproject.toml", "embedlib", *named} <= {*before, *copied(STAGES["wheel"])}
 
 
 def test_what_is_copied_is_in_a_checkout_and_docker_may_see_it() -> None:
@@ -162,7 +194,9 @@ def test_an_image_holds_no_token_and_wants_one(target: str) -> None:
 
 @every_target
 def test_the_extras_that_are_installed_exist(target: str) -> None:
-    extras = re.search(r"requirements\.py ([\w ]+) >", STAGES[f"{target}-dependencies"].steps[0][1])
+    extras = re.search(
+        r"requirements\.py ([\w ]+) >", STAGES[f"{target}-dependencies"].all("RUN")[0]
+    )
     assert extras
     listed = subprocess.run(
         [sys.executable, "docker/requirements.py", *extras[1].split()],
@@ -176,10 +210,34 @@ def test_the_extras_that_are_installed_exist(target: str) -> None:
     assert any(line.startswith(runtime) for line in listed)
 
 
+def pins(path: str) -> dict[str, str]:
+    """Read the versions of a lock."""
+    return dict(re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / path).read_text(), re.MULTILINE))
+
+
 def test_the_image_for_cards_gets_the_runtime_under_the_number_of_the_lock() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
-    assert len(re.findall(r"^onnxruntime==", lock, re.MULTILINE)) == 1
-    assert "s/^onnxruntime==/onnxruntime-gpu==/" in STAGES["gpu-dependencies"].steps[0][1]
+    cuda, everything = pins("docker/cuda.lock"), pins("requirements.lock")
+    assert cuda.pop("onnxruntime-gpu") == everything["onnxruntime"]
+    assert not {*cuda} & {*everything}
+    assert all(name.startswith("nvidia-") for name in cuda)
+    step = STAGES["gpu-dependencies"].all("RUN")[0]
+    assert "--constraint requirements.lock --constraint cuda.lock" in step
+
+
+def test_the_readme_says_for_each_engine_which_cuda_it_needs() -> None:
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in README.splitlines()]
+    table = {row[0].strip("`"): row[1:] for row in cells if row and row[0].strip("`") in ENGINES}
+    cuda, everything = pins("docker/cuda.lock"), pins("requirements.lock")
+    major = cuda["nvidia-cuda-runtime"].partition(".")[0]
+    assert table["onnxruntime"][:2] == [f"onnxruntime-gpu {cuda['onnxruntime-gpu']}", major]
+    assert f"cuDNN {cuda['nvidia-cudnn-cu13'].partition('.')[0]}," in table["onnxruntime"][2]
+    assert f"cuBLAS {cuda['nvidia-cublas'].partition('.')[0]}," in table["onnxruntime"][2]
+    assert table["tensorrt"][1] == major
+    assert table["openvino"][0] == everything["openvino"]
+    assert table["essentia"][0].startswith(everything["essentia-tensorflow"])
+    assert {*table} == {*ENGINES} - {"auto"}
+    for name in ("onnxruntime", "tensorrt"):
+        assert table[name][3] == f"{FIRST_DRIVER[int(major)]} or newer"
 
 
 def test_a_checkout_has_no_secret_where_docker_looks() -> None:
