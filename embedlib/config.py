@@ -77,6 +77,14 @@ class ExtractConfig(BaseModel):
         CPU seconds that decoding one track may take.
     carry : list of str
         Further columns of the manifests to keep in the catalogue.
+    allow_schemes : list of str
+        Schemes of URLs that audio may have, with ``file`` for local paths; none for all that are
+        installed, of which a manifest that lies elsewhere may name only those of stores.
+    allow_roots : list of str
+        Paths and URLs below which all audio must lie, links followed; none for no limit. A manifest
+        that lies elsewhere may name local files below them only.
+    allow_unverified : list of str
+        Models and heads whose weight file is taken though its hash is neither pinned nor locked.
     shard_hours : float > 0 or None
         Audio per shard; None for a size that fits the catalogue.
     single_writer : bool
@@ -104,6 +112,14 @@ class ExtractConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @field_validator("allow_roots")
+    @classmethod
+    def _absolute(cls, roots: list[str]) -> list[str]:
+        # A later run of the output takes them from its record, and may start in another folder.
+        return [
+            root if "://" in root else str(Path(root).expanduser().absolute()) for root in roots
+        ]
 
     @field_validator("pool_max")
     @classmethod
@@ -137,6 +153,9 @@ class ExtractConfig(BaseModel):
     max_duration_s: float = Field(default=43_200.0, gt=0)
     cpu_deadline_s: float = Field(default=600.0, gt=0)
     carry: list[str] = []
+    allow_schemes: list[str] = []
+    allow_roots: list[str] = []
+    allow_unverified: list[str] = []
     shard_hours: float | None = Field(default=None, gt=0)
     single_writer: bool = False
     local: bool = False

@@ -5,6 +5,7 @@
     EmbedlibError                 catch this one to catch all of ours
     ├─ ConfigError                the caller asked for the impossible; nothing was run
     ├─ CatalogError               a source cannot be listed, or a manifest contradicts itself
+    │  └─ SourceRefusedError        it names, or leads to, what is not allowed
     ├─ AudioError                 one track gives no embedding; it becomes a row and the run goes on
     │  ├─ MissingAudioError         status ``missing``
     │  ├─ UnreadableAudioError      status ``unreadable``
@@ -18,6 +19,7 @@
     ├─ ModelError                 weights or a graph that cannot be used
     │  ├─ WeightsMissingError       no file for the model was found
     │  ├─ HashMismatchError         the file is not the one that is pinned
+    │  ├─ UnverifiedWeightsError    nothing says that the file is the right one
     │  └─ GraphRefusedError         the graph holds an op that is not on the allow-list
     ├─ EngineError                a runtime is not installed or does not do what it promised
     │  └─ BatchMemoryError          a batch does not fit into memory; a smaller one may
@@ -71,6 +73,10 @@ class ConfigError(EmbedlibError):
 
 class CatalogError(EmbedlibError):
     """A source cannot be listed, or a manifest contradicts itself."""
+
+
+class SourceRefusedError(CatalogError):
+    """A source names, or leads to, something that the user has not allowed."""
 
 
 class AudioError(EmbedlibError):
@@ -143,6 +149,10 @@ class WeightsMissingError(ModelError):
 
 class HashMismatchError(ModelError):
     """The weight file is not the one that is pinned."""
+
+
+class UnverifiedWeightsError(ModelError):
+    """The hash of a weight file is neither pinned nor locked, and nobody has vouched for it."""
 
 
 class GraphRefusedError(ModelError):

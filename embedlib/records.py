@@ -5,7 +5,7 @@ Times carry their unit in the name; ``n_samples`` counts samples per channel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -238,11 +238,31 @@ class DecodeStats:
     passes : tuple of (str, int, int)
         Per front end its name, the tracks it ran over, and how many of them had to be resampled
         for it.
+    decode_s : float
+        Seconds that the worker spent on it; not compared.
     """
 
     n_decodes: int = 0
     n_resamplings: int = 0
     passes: tuple[tuple[str, int, int], ...] = ()
+    decode_s: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackNote:
+    """A row that has another status than ``ok``.
+
+    Attributes
+    ----------
+    track_id : str
+        Which.
+    status, error : str
+        How it ended, and why.
+    """
+
+    track_id: str
+    status: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +287,8 @@ class PartResult:
         How many tracks ended with each status.
     stage_s : tuple of (str, float)
         Seconds that the worker spent per stage (``embed``, ``write`` ...).
+    notes : tuple of TrackNote
+        Rows that have another status than ``ok``.
     """
 
     model: str
@@ -278,3 +300,4 @@ class PartResult:
     audio_s: float
     statuses: tuple[tuple[str, int], ...]
     stage_s: tuple[tuple[str, float], ...] = ()
+    notes: tuple[TrackNote, ...] = ()

@@ -33,6 +33,9 @@ FFMPEG_PLANES = 8
 """``AV_NUM_DATA_POINTERS``. From here on PyAV 18 counts planes beyond the end of their list and
 hands out memory that is none of the frame's, so FFmpeg has to interleave the channels first."""
 
+WIDE_INTEGERS = frozenset({"s64", "s64p"})
+"""Formats that PyAV 18 hands out no array of."""
+
 
 class BlockReader:
     """One pass over an audio stream, with a count of what was read.
@@ -160,8 +163,10 @@ class BlockReader:
         return (frame.pts - self._first_tick) * self._tick_s
 
     def _convert(self, frame: AudioFrame) -> Float32:
-        if frame.format.is_planar and self.n_channels >= FFMPEG_PLANES:
-            frame = _packed(frame)
+        if frame.format.name in WIDE_INTEGERS:
+            frame = _converted(frame, "dbl")
+        elif frame.format.is_planar and self.n_channels >= FFMPEG_PLANES:
+            frame = _converted(frame, frame.format.packed.name)
         samples = frame.to_ndarray()
         if not frame.format.is_planar:
             samples = samples.reshape(frame.samples, self.n_channels).T
@@ -189,7 +194,7 @@ def _check_plausible(frame: AudioFrame) -> None:
         )
 
 
-def _packed(frame: AudioFrame) -> AudioFrame:
-    """Interleave the channels, value by value as they are."""
-    (packed,) = av.AudioResampler(format=frame.format.packed.name).resample(frame)
-    return packed
+def _converted(frame: AudioFrame, sample_format: str) -> AudioFrame:
+    """Give the same samples in another format, with interleaved channels."""
+    (converted,) = av.AudioResampler(format=sample_format).resample(frame)
+    return converted

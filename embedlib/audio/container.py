@@ -1,7 +1,8 @@
-"""Open a local file with FFmpeg's demuxers for audio, and with nothing else.
+"""Open a local file with FFmpeg's demuxers and decoders for audio, and with nothing else.
 
 A file that claims to be audio may be a playlist that pulls in other files, so the demuxers are
-an allow-list and the only protocol is the local file.
+an allow-list and the only protocol is the local file. Pictures in a file stay undecoded, and what
+a header lists without end is looked at up to a limit.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import islice
 from typing import IO
 
 import av
 from av.audio.stream import AudioStream
+from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
 
 from embedlib.audio.fetch import LocalAudio
@@ -53,6 +57,13 @@ REFUSE_WRONG_CHECKSUMS = {"err_detect": "crccheck+explode"}
 
 STREAMED_WAV_BYTES = 0x7FFF_F000
 """Writers that cannot seek back leave a data size of 0, or at least about this."""
+
+MAX_STREAMS = 128
+"""Streams of one file, which FFmpeg sets up one by one before there is a sample; its own limit is
+1,000. A film with all its dubs, subtitles and fonts has fewer."""
+
+MAX_LISTED = 1_000
+"""Chunks of a WAV file, and tags before an MP3, that are looked at: a file can be made of them."""
 
 
 @contextmanager
@@ -108,13 +119,25 @@ def _lack(container: InputContainer) -> str | None:
 
 
 def _open(probing: dict[str, str], audio: LocalAudio) -> InputContainer:
-    options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", **probing}
+    options = {
+        "format_whitelist": DEMUXERS,
+        "protocol_whitelist": "file",
+        "codec_whitelist": audio_decoders(),
+        "max_streams": str(MAX_STREAMS),
+        **probing,
+    }
     try:
         # Tags are never used, so those that are not UTF-8 need not fail.
         return av.open(audio.path, options=options, metadata_errors="replace")
     except av.error.FileNotFoundError as exc:
         raise MissingAudioError(
             f"{audio.name} does not exist", fix="list the catalogue again"
+        ) from exc
+    except av.error.MemoryError as exc:  # what FFmpeg says of too many streams, too
+        raise UndecodableAudioError(
+            f"{audio.name} asks for more memory than a file may take, or for more than "
+            f"{MAX_STREAMS} streams",
+            fix="leave it out",
         ) from exc
     except av.error.ArgumentError as exc:
         raise UndecodableAudioError(
@@ -125,6 +148,34 @@ def _open(probing: dict[str, str], audio: LocalAudio) -> InputContainer:
         raise UndecodableAudioError(
             f"{audio.name} is not audio: {exc.strerror}", fix="leave it out"
         ) from exc
+
+
+@cache
+def audio_decoders() -> str:
+    """Name the decoders that may run while a file is opened.
+
+    FFmpeg decodes a little of each stream to learn about it. Of a picture that is the whole: a
+    cover of 20 KB can take a gigabyte.
+
+    Returns
+    -------
+    names : str
+        FFmpeg's decoders of audio, all of them, separated by commas.
+
+    Examples
+    --------
+    >>> {"flac", "mp3float", "png", "h264"} & set(audio_decoders().split(",")) == {
+    ...     "flac", "mp3float"}
+    True
+    """
+    return ",".join(sorted(filter(_decodes_audio, av.codecs_available)))
+
+
+def _decodes_audio(name: str) -> bool:
+    try:
+        return av.Codec(name, "r").type == "audio"
+    except UnknownCodecError:  # it only encodes
+        return False
 
 
 def declared_duration_s(container: InputContainer, stream: AudioStream, path: str) -> float | None:
@@ -162,12 +213,19 @@ def _ffmpeg_duration_s(container: InputContainer, stream: AudioStream) -> float 
 
 def _has_xing_frame(path: str) -> bool:
     with open(path, "rb") as file:
-        first_frame = 0
-        while tag_bytes := _id3_bytes(file.read(10)):  # a tagger may put its own before another
-            first_frame += tag_bytes
-            file.seek(first_frame)
-        file.seek(first_frame)
+        file.seek(_first_frame(file))
         return XING_FRAME.match(file.read(MAX_MPEG_FRAME_BYTES)) is not None
+
+
+def _first_frame(file: IO[bytes]) -> int:
+    """Skip tags; a tagger may put its own before another."""
+    first_frame = 0
+    for _ in range(MAX_LISTED):
+        file.seek(first_frame)
+        if not (tag_bytes := _id3_bytes(file.read(10))):
+            break
+        first_frame += tag_bytes
+    return first_frame
 
 
 def _id3_bytes(head: bytes) -> int:
@@ -186,7 +244,7 @@ def _wav_duration_s(path: str) -> float | None:
     with open(path, "rb") as file:
         if file.read(12)[:4] not in (b"RIFF", b"RF64"):
             return None
-        for name, size in _riff_chunks(file):
+        for name, size in islice(_riff_chunks(file), MAX_LISTED):
             if name == b"fmt ":
                 bytes_per_s = struct.unpack("<8xI", file.read(12).ljust(12, b"\0"))[0]
             if name == b"data":

@@ -34,7 +34,8 @@ class AudioLimits:
         Seconds of audio; for a clip those of the clip. The default is half a day.
     cpu_deadline_s : float
         CPU seconds of decoding; time spent waiting or in the caller is not counted. The default
-        is about three times what ten hours of FLAC at 192 kHz take.
+        is about three times what ten hours of FLAC at 192 kHz take. Hashing a local file before
+        has the same limit.
     """
 
     max_duration_s: float = 43_200.0

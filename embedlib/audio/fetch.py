@@ -9,27 +9,37 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from stat import S_ISDIR, S_ISREG
 from typing import IO
 
 from fsspec import AbstractFileSystem
 
+from embedlib.catalog.allowed import ANYWHERE, WAY_OUT, Allowed
 from embedlib.catalog.patience import patiently, reason_of
 from embedlib.catalog.uris import (
     absolute,
-    filesystem,
     is_url,
     lacks_credentials,
     masked,
+    refusal_behind,
     store_errors,
     without_query,
 )
 from embedlib.catalog.version import local_version, remote_version
-from embedlib.errors import ChangedAudioError, MissingAudioError, UnreadableAudioError
+from embedlib.errors import (
+    AudioDeadlineError,
+    ChangedAudioError,
+    MissingAudioError,
+    SourceRefusedError,
+    UnreadableAudioError,
+)
 from embedlib.records import Track
 
 LOCAL_BLOCK_BYTES = 1 << 17
@@ -98,7 +108,9 @@ class LocalAudio:
 
 
 @contextmanager
-def local_copy(track: Track) -> Iterator[LocalAudio]:
+def local_copy(
+    track: Track, *, cpu_deadline_s: float = math.inf, allowed: Allowed = ANYWHERE
+) -> Iterator[LocalAudio]:
     """Give a local path with the bytes of a track, hashed, for as long as the context lasts.
 
     Local files are used where they are; others are streamed in blocks into a temporary file,
@@ -110,6 +122,10 @@ def local_copy(track: Track) -> Iterator[LocalAudio]:
     ----------
     track : Track
         Its `uri`, `size` and `version` are read.
+    cpu_deadline_s : float
+        What a local file may take to be hashed: one with holes can be larger than any disk.
+    allowed : Allowed
+        Where the track may lie.
 
     Yields
     ------
@@ -121,33 +137,39 @@ def local_copy(track: Track) -> Iterator[LocalAudio]:
     MissingAudioError
         If there is no such file.
     UnreadableAudioError
-        If the local file system refuses to hand it out.
+        If the local file system refuses to hand it out, or it lies where it may not.
     ChangedAudioError
         If it is not the version that was planned.
+    AudioDeadlineError
+        If a local file has not come to its end by then.
     OSError
         If the store fails for longer than `patiently` waits, or the disk. Clients of stores have
         errors of their own, which pass through too, unless they quote credentials.
     ConfigError
         If fsspec does not know the protocol of the URL.
     """
-    if not is_url(track.uri):
-        yield _read_in_place(absolute(track.uri), track)
+    uri = allowed.followed(absolute(track.uri))
+    if reason := allowed.refusal(uri):
+        raise UnreadableAudioError(f"{masked(track.uri)} is refused: {reason}", fix=WAY_OUT)
+    if not is_url(uri):
+        yield _read_in_place(uri, track, cpu_deadline_s)
         return
     if lacks_credentials(track.uri):
         raise UnreadableAudioError(
             f"the credentials in {track.uri} are not kept", fix="list its source again"
         )
-    store, path = filesystem(track.uri)
+    store, path = allowed.store(track.uri)
     suffix = os.path.splitext(without_query(path))[1]
     with tempfile.NamedTemporaryFile(prefix="embedlib-", suffix=suffix) as copy:
         yield _fetch(store, path, copy, track)
 
 
-def _read_in_place(path: str, track: Track) -> LocalAudio:
+def _read_in_place(path: str, track: Track, cpu_deadline_s: float) -> LocalAudio:
     with _local_errors(path):
         planned = _planned(track, _sight_local(path))
         with open(path, "rb") as file:
-            content_hash = _hash_blocks(file, LOCAL_BLOCK_BYTES)
+            look = _look_at_clock(path, cpu_deadline_s)
+            content_hash = _hash_blocks(file, LOCAL_BLOCK_BYTES, keep=look)
     audio = LocalAudio(path, path, planned.size, content_hash, planned)
     audio.check_unchanged()
     return audio
@@ -156,6 +178,10 @@ def _read_in_place(path: str, track: Track) -> LocalAudio:
 def _fetch(store: AbstractFileSystem, path: str, copy: IO[bytes], track: Track) -> LocalAudio:
     try:
         return patiently(lambda: _download(store, path, copy, track))
+    except SourceRefusedError as exc:
+        raise UnreadableAudioError(
+            f"{masked(track.uri)} is refused: {exc.args[0]}", fix=exc.fix
+        ) from exc
     except store_errors() as exc:
         if masked(str(exc)) == str(exc):
             raise
@@ -174,7 +200,7 @@ def _download(store: AbstractFileSystem, path: str, copy: IO[bytes], track: Trac
             content_hash = _hash_blocks(source, REMOTE_BLOCK_BYTES, keep=copy.write)
         _compare(_sight_remote(store, path), planned, name=name)
     except FileNotFoundError as exc:
-        raise _missing(name) from exc
+        raise refusal_behind(exc) or _missing(name) from exc
     copy.flush()
     size = copy.tell()
     if planned.size not in (-1, size):
@@ -193,9 +219,26 @@ def _hash_blocks(
     return f"sha256:{digest.hexdigest()}"
 
 
+def _look_at_clock(path: str, cpu_deadline_s: float) -> Callable[[bytes], None]:
+    """Make what refuses blocks of a file that come too late."""
+    began_s = time.thread_time()
+
+    def look(_: bytes) -> None:
+        if time.thread_time() - began_s > cpu_deadline_s:
+            raise AudioDeadlineError(
+                f"{path} took more CPU time to hash than cpu_deadline_s={cpu_deadline_s:g}",
+                fix="raise the limit",
+            )
+
+    return look
+
+
 def _sight_local(path: str) -> Sighting:
     with _local_errors(path):
         stat = os.stat(path)
+    if not (S_ISREG(stat.st_mode) or S_ISDIR(stat.st_mode)):
+        # A pipe may be waited for without end, and a device be read without end.
+        raise UnreadableAudioError(f"{path} is a pipe or a device", fix="leave it out")
     return Sighting(stat.st_size, local_version(stat))
 
 

@@ -24,6 +24,7 @@ from embedlib.audio.fetch import LocalAudio, local_copy
 from embedlib.audio.resample import SOXR_HQ, check_resampler
 from embedlib.audio.samples import clip_length, sample_bounds
 from embedlib.audio.signals import SignalMixer, count_resamplings
+from embedlib.catalog.allowed import ANYWHERE, Allowed
 from embedlib.errors import AudioError, ConfigError
 from embedlib.records import DecodedTrack, Float32, Signal, Status, Track
 
@@ -55,6 +56,8 @@ class AudioStream:
         One of `embedlib.audio.resample.NAMES`; for ``essentia`` one of Essentia's.
     limits : AudioLimits or None
         None means the defaults.
+    allowed : Allowed
+        Where the track may lie; what lies elsewhere is ``unreadable``.
 
     Raises
     ------
@@ -82,6 +85,7 @@ class AudioStream:
         decoder: str = "pyav",
         resampler: str = SOXR_HQ,
         limits: AudioLimits | None = None,
+        allowed: Allowed = ANYWHERE,
     ) -> None:
         check_request(signals, decoder=decoder, resampler=resampler)
         self._track = track
@@ -89,6 +93,7 @@ class AudioStream:
         self._decoder = decoder
         self._resampler = resampler
         self._limits = limits or AudioLimits()
+        self._allowed = allowed
         self._files = ExitStack()
         self._decoding: Decoding | None = None
         self._n_samples: int | None = None  # as Essentia counts them
@@ -146,7 +151,10 @@ class AudioStream:
         OSError
             If the store or the disk fails.
         """
-        audio = self._files.enter_context(local_copy(self._track))
+        deadline_s = self._limits.cpu_deadline_s
+        audio = self._files.enter_context(
+            local_copy(self._track, cpu_deadline_s=deadline_s, allowed=self._allowed)
+        )
         self._decoding = Decoding(
             audio, start_s=self._track.start_s, end_s=self._track.end_s, limits=self._limits
         )

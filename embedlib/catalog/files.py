@@ -8,9 +8,11 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from embedlib.catalog.uris import filesystem, is_url, store_errors, unreadable
+from embedlib.catalog.allowed import ANYWHERE, Allowed
+from embedlib.catalog.uris import is_url, refusal_behind, store_errors, unreadable
 from embedlib.catalog.version import local_version, remote_version
 from embedlib.errors import CatalogError
 
@@ -43,13 +45,15 @@ class SourceFile:
     version: str
 
 
-def look_up(uris: Sequence[str]) -> list[tuple[int, str]]:
+def look_up(uris: Sequence[str], *, allowed: Allowed = ANYWHERE) -> list[tuple[int, str]]:
     """Tell size and version of files, whether they are there or not.
 
     Parameters
     ----------
     uris : sequence of str
-        Absolute local paths and URLs.
+        Absolute local paths and URLs, which may be asked for.
+    allowed : Allowed
+        Where the servers of URLs may send us.
 
     Returns
     -------
@@ -60,6 +64,8 @@ def look_up(uris: Sequence[str]) -> list[tuple[int, str]]:
     ------
     CatalogError
         If a disk or a store does not answer.
+    SourceRefusedError
+        If a server is, or sends us, where it may not be.
     ConfigError
         If the package for a URL is not installed.
     """
@@ -68,9 +74,8 @@ def look_up(uris: Sequence[str]) -> list[tuple[int, str]]:
     # A share for each thread: handing over a file of its own takes longer than looking it up.
     shares = [slice(first, None, n_threads) for first in range(n_threads)]
     with ThreadPoolExecutor(n_threads) as pool:
-        for share, part in zip(
-            shares, pool.map(_look_up_all, map(uris.__getitem__, shares)), strict=True
-        ):
+        look = partial(_look_up_all, allowed=allowed)
+        for share, part in zip(shares, pool.map(look, map(uris.__getitem__, shares)), strict=True):
             found[share] = part
     return found
 
@@ -104,7 +109,9 @@ def local_files(root: str, *, max_depth: int | None = None) -> Iterator[SourceFi
         raise unreadable(str(exc.filename or root), exc) from exc
 
 
-def remote_files(url: str, *, max_depth: int | None = None) -> Iterator[SourceFile]:
+def remote_files(
+    url: str, *, max_depth: int | None = None, allowed: Allowed = ANYWHERE
+) -> Iterator[SourceFile]:
     """Walk a folder of a store.
 
     Parameters
@@ -113,6 +120,8 @@ def remote_files(url: str, *, max_depth: int | None = None) -> Iterator[SourceFi
         fsspec URL of a folder.
     max_depth : int, optional
         Levels to descend; no limit by default.
+    allowed : Allowed
+        Where the server of the URL may send us.
 
     Yields
     ------
@@ -124,7 +133,7 @@ def remote_files(url: str, *, max_depth: int | None = None) -> Iterator[SourceFi
     CatalogError
         If the store does not answer.
     """
-    store, root = filesystem(url)
+    store, root = allowed.store(url)
     try:
         found = store.find(root, maxdepth=max_depth, detail=True)
     except store_errors() as exc:
@@ -135,13 +144,15 @@ def remote_files(url: str, *, max_depth: int | None = None) -> Iterator[SourceFi
             yield SourceFile(name, _url_of(store, path, url), *_size_and_version(info))
 
 
-def remote_kind(url: str) -> str:
+def remote_kind(url: str, *, allowed: Allowed = ANYWHERE) -> str:
     """Ask a store what lies at a URL.
 
     Parameters
     ----------
     url : str
         fsspec URL.
+    allowed : Allowed
+        Where the server of the URL may send us.
 
     Returns
     -------
@@ -155,7 +166,7 @@ def remote_kind(url: str) -> str:
     ConfigError
         If the package for the URL is not installed.
     """
-    info = _remote_info(url)
+    info = _remote_info(url, allowed)
     return "missing" if info is None else str(info["type"])
 
 
@@ -233,22 +244,24 @@ def _is_hidden(name: str) -> bool:
     return any(component.startswith(".") for component in name.split("/"))
 
 
-def _look_up_all(uris: Sequence[str]) -> list[tuple[int, str]]:
-    return list(map(_look_up_one, uris))
+def _look_up_all(uris: Sequence[str], *, allowed: Allowed) -> list[tuple[int, str]]:
+    return [_look_up_one(uri, allowed) for uri in uris]
 
 
-def _look_up_one(uri: str) -> tuple[int, str]:
+def _look_up_one(uri: str, allowed: Allowed) -> tuple[int, str]:
     if not is_url(uri):
         return _look_up_local(uri)
-    info = _remote_info(uri)
+    info = _remote_info(uri, allowed)
     return (-1, "") if info is None else _size_and_version(info)
 
 
-def _remote_info(url: str) -> Mapping[str, object] | None:
-    store, path = filesystem(url)
+def _remote_info(url: str, allowed: Allowed) -> Mapping[str, object] | None:
+    store, path = allowed.store(url)
     try:
         info: Mapping[str, object] = store.info(path)
-    except FileNotFoundError:
+    except FileNotFoundError as exc:
+        if refusal := refusal_behind(exc):
+            raise refusal from exc
         return None
     except store_errors() as exc:
         raise unreadable(url, exc) from exc

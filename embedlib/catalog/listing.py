@@ -10,6 +10,8 @@ import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 
+from embedlib.catalog.addresses import origin
+from embedlib.catalog.allowed import FILE, Allowed, Gate
 from embedlib.catalog.files import (
     SourceFile,
     check_name,
@@ -29,7 +31,9 @@ from embedlib.records import Track
 _NAME_THEM = f"name the files one by one, in folders these are found: {', '.join(BYTES_PER_S)}"
 
 
-def list_sources(sources: Sequence[str], *, carry: Sequence[str] = ()) -> Iterator[Track]:
+def list_sources(
+    sources: Sequence[str], *, carry: Sequence[str] = (), allowed: Allowed | None = None
+) -> Iterator[Track]:
     """List all tracks of all sources, one by one.
 
     A source is a file, taken whatever its extension; a folder, searched for audio files at any
@@ -43,6 +47,8 @@ def list_sources(sources: Sequence[str], *, carry: Sequence[str] = ()) -> Iterat
         Paths and URLs; ``~`` is expanded. One that is given twice counts once.
     carry : sequence of str, optional
         Columns of the manifests to keep, as text.
+    allowed : Allowed or None
+        Where their files may lie; None for `allowed_places` of these sources.
 
     Yields
     ------
@@ -55,6 +61,8 @@ def list_sources(sources: Sequence[str], *, carry: Sequence[str] = ()) -> Iterat
     ------
     CatalogError
         If a source does not exist, cannot be read or holds no audio, or a manifest makes no sense.
+    SourceRefusedError
+        If a source names what is not allowed, after all that it names.
     ConfigError
         If there is no source, a column cannot be carried, or the package for a URL is not
         installed.
@@ -66,9 +74,49 @@ def list_sources(sources: Sequence[str], *, carry: Sequence[str] = ()) -> Iterat
             f"the column {taken[0]!r} cannot be carried, the catalogue has its own",
             fix=f"rename it in the manifest; {', '.join(sorted(RESERVED_COLUMNS))} are taken",
         )
+    allowed = allowed_places(sources) if allowed is None else allowed
     absolutes = dict.fromkeys(absolute(source) for source in sources)
     for uri in absolutes:
-        yield from _list_source(uri, carry)
+        yield from _list_source(uri, carry, allowed)
+
+
+def allowed_places(
+    sources: Iterable[str], *, schemes: Iterable[str] = (), roots: Iterable[str] = ()
+) -> Allowed:
+    """Say where the files of a set of sources may lie.
+
+    Servers that the sources name need no public address. Those that a manifest names need none
+    either, unless a manifest lies elsewhere: then others may have written it.
+
+    Parameters
+    ----------
+    sources : iterable of str
+        Paths and URLs, as the user gave them.
+    schemes : iterable of str
+        Of URLs, with ``file`` for local paths; none for all.
+    roots : iterable of str
+        Paths and URLs below which everything must lie; none for no limit.
+
+    Returns
+    -------
+    allowed : Allowed
+        For the listing and for workers.
+
+    Examples
+    --------
+    >>> allowed = allowed_places(["https://host/list.csv"], schemes=["S3", "https://"])
+    >>> allowed.schemes, allowed.hosts, allowed.own_hosts
+    (('s3', 'https'), (('host', 443),), False)
+    """
+    uris = [absolute(source) for source in sources]
+    servers = (origin(link) for uri in uris for link in uri.split("::"))
+    named = (scheme.removesuffix("://").lower() for scheme in schemes)
+    return Allowed(
+        schemes=tuple(FILE if scheme == "local" else scheme for scheme in named),
+        roots=tuple(absolute(root) for root in roots),
+        hosts=tuple(dict.fromkeys(server for server in servers if server is not None)),
+        own_hosts=not any(is_url(uri) and is_manifest(uri) for uri in uris),
+    )
 
 
 def normalised_sources(sources: Iterable[str]) -> tuple[str, ...]:
@@ -92,27 +140,30 @@ def normalised_sources(sources: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({masked(absolute(source)).rstrip("/") or "/" for source in sources}))
 
 
-def _list_source(uri: str, carry: Sequence[str]) -> Iterator[Track]:
-    return _list_remote(uri, carry) if is_url(uri) else _list_local(check_name(uri), carry)
+def _list_source(uri: str, carry: Sequence[str], allowed: Allowed) -> Iterator[Track]:
+    if is_url(uri):
+        return _list_remote(uri, carry, allowed)
+    return _list_local(check_name(uri), carry, allowed)
 
 
-def _list_local(path: str, carry: Sequence[str]) -> Iterator[Track]:
+def _list_local(path: str, carry: Sequence[str], allowed: Allowed) -> Iterator[Track]:
     if os.path.isfile(path):
-        return _list_file(path, carry)
+        return _list_file(path, carry, allowed)
     pattern = split_pattern(path, exists=os.path.lexists)
     if not os.path.isdir(pattern.root):
         raise _missing(pattern.root)
     found = local_files(pattern.root, max_depth=pattern.max_depth)
-    return _matching(found, pattern, source=path)
+    return _matching(found, pattern, gate=Gate(path, allowed))
 
 
-def _list_remote(url: str, carry: Sequence[str]) -> Iterator[Track]:
+def _list_remote(url: str, carry: Sequence[str], allowed: Allowed) -> Iterator[Track]:
     # A store over HTTP calls everything a file, so that there the slash makes the folder.
-    kind = "directory" if url.endswith("/") else remote_kind(url)
+    kind = "directory" if url.endswith("/") else remote_kind(url, allowed=allowed)
     if kind == "file":
-        return _list_file(url, carry)
+        return _list_file(url, carry, allowed)
     pattern = Pattern(url, ()) if kind == "directory" else _remote_pattern(url)
-    return _matching(remote_files(pattern.root, max_depth=pattern.max_depth), pattern, source=url)
+    found = remote_files(pattern.root, max_depth=pattern.max_depth, allowed=allowed)
+    return _matching(found, pattern, gate=Gate(url, allowed))
 
 
 def _remote_pattern(url: str) -> Pattern:
@@ -124,20 +175,29 @@ def _remote_pattern(url: str) -> Pattern:
     return Pattern(f"{protocol}://{pattern.root}{link}{chain}", pattern.parts)
 
 
-def _list_file(uri: str, carry: Sequence[str]) -> Iterator[Track]:
+def _list_file(uri: str, carry: Sequence[str], allowed: Allowed) -> Iterator[Track]:
     if is_manifest(uri):
-        yield from _at_least_one(
-            read_manifest(uri, carry=carry), uri, what="rows", fix="add one per track"
-        )
+        rows = read_manifest(uri, carry=carry, allowed=allowed)
+        yield from _at_least_one(rows, uri, what="rows", fix="add one per track")
         return
-    [(size, version)] = look_up([uri])
+    gate = Gate(uri, allowed)
+    gate.lets(uri)
+    gate.close()
+    [(size, version)] = look_up([uri], allowed=allowed)
     head = uri.partition("::")[0] if is_url(uri) else uri
     yield Track(posixpath.basename(without_query(head)), uri, size, version)
 
 
-def _matching(found: Iterator[SourceFile], pattern: Pattern, *, source: str) -> Iterator[Track]:
-    tracks = (Track(f.name, f.uri, f.size, f.version) for f in found if pattern.takes(f.name))
-    return _at_least_one(tracks, source, what="audio files", fix=_NAME_THEM)
+def _matching(found: Iterator[SourceFile], pattern: Pattern, *, gate: Gate) -> Iterator[Track]:
+    tracks = _let_in((file for file in found if pattern.takes(file.name)), gate)
+    return _at_least_one(tracks, gate.source, what="audio files", fix=_NAME_THEM)
+
+
+def _let_in(found: Iterator[SourceFile], gate: Gate) -> Iterator[Track]:
+    for file in found:
+        if gate.lets(file.uri):
+            yield Track(file.name, file.uri, file.size, file.version)
+    gate.close()
 
 
 def _at_least_one(tracks: Iterator[Track], source: str, *, what: str, fix: str) -> Iterator[Track]:

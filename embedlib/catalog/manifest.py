@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from embedlib.catalog.allowed import ANYWHERE, Allowed, Gate
 from embedlib.catalog.files import N_LOOK_UPS, look_up
 from embedlib.catalog.manifest_rows import Columns, Line, read_lines
 from embedlib.catalog.uris import absolute, is_url, masked, without_query
@@ -35,7 +36,9 @@ class _Entry:
     carried: tuple[tuple[str, str], ...]
 
 
-def read_manifest(source: str, *, carry: Sequence[str] = ()) -> Iterator[Track]:
+def read_manifest(
+    source: str, *, carry: Sequence[str] = (), allowed: Allowed = ANYWHERE
+) -> Iterator[Track]:
     """Read the tracks of a manifest, in its order.
 
     Parameters
@@ -44,6 +47,8 @@ def read_manifest(source: str, *, carry: Sequence[str] = ()) -> Iterator[Track]:
         Absolute local path or fsspec URL of the manifest.
     carry : sequence of str, optional
         Further columns to keep, as text. Nulls become empty text.
+    allowed : Allowed
+        Where its files may lie; what may not be named is not asked for either.
 
     Yields
     ------
@@ -56,14 +61,19 @@ def read_manifest(source: str, *, carry: Sequence[str] = ()) -> Iterator[Track]:
     CatalogError
         If the manifest is missing, is not what its extension says, or has a row without sense; the
         message names the line.
+    SourceRefusedError
+        If it names what is not allowed, after its last row.
     ConfigError
         If a column to carry is not there.
     """
     folder = _folder(source)
-    lines = read_lines(source, columns=Columns(carried=tuple(carry)))
+    gate = Gate(source, allowed, is_manifest=True)
+    lines = read_lines(source, columns=Columns(carried=tuple(carry)), allowed=allowed)
     entries = (_entry(line, folder=folder, carry=carry) for line in lines)
-    while block := list(islice(entries, _BLOCK_ROWS)):
-        for entry, (size, version) in zip(block, look_up([e.uri for e in block]), strict=True):
+    let_in = (entry for entry in entries if gate.lets(entry.uri))
+    while block := list(islice(let_in, _BLOCK_ROWS)):
+        found = look_up([entry.uri for entry in block], allowed=allowed)
+        for entry, (size, version) in zip(block, found, strict=True):
             yield Track(
                 entry.track_id,
                 entry.uri,
@@ -73,6 +83,7 @@ def read_manifest(source: str, *, carry: Sequence[str] = ()) -> Iterator[Track]:
                 end_s=entry.end_s,
                 carried=entry.carried,
             )
+    gate.close()
 
 
 def _folder(source: str) -> str:

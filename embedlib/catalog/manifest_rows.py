@@ -12,10 +12,10 @@ from typing import IO, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from embedlib.catalog.allowed import ANYWHERE, Allowed
 from embedlib.catalog.files import is_utf8
 from embedlib.catalog.formats import extension
 from embedlib.catalog.uris import (
-    filesystem,
     is_url,
     masked,
     one_line,
@@ -131,7 +131,9 @@ def is_manifest(source: str) -> bool:
     return extension(without_query(source)) in _READERS
 
 
-def read_lines(source: str, *, columns: Columns = AUDIO) -> Iterator[Line]:
+def read_lines(
+    source: str, *, columns: Columns = AUDIO, allowed: Allowed = ANYWHERE
+) -> Iterator[Line]:
     """Read a manifest row by row, as far as its format goes.
 
     Parameters
@@ -140,6 +142,8 @@ def read_lines(source: str, *, columns: Columns = AUDIO) -> Iterator[Line]:
         Absolute local path or fsspec URL of the manifest.
     columns : Columns, optional
         Those that are wanted; by default of a manifest of audio.
+    allowed : Allowed
+        Where the server of a URL may send us.
 
     Yields
     ------
@@ -155,7 +159,7 @@ def read_lines(source: str, *, columns: Columns = AUDIO) -> Iterator[Line]:
     """
     read = _READERS[extension(without_query(source))]
     try:
-        with _open(source) as file:
+        with _open(source, allowed) as file:
             for number, row in read(file, source, columns):
                 yield Line(source, number, row)
     except store_errors() as exc:
@@ -164,10 +168,10 @@ def read_lines(source: str, *, columns: Columns = AUDIO) -> Iterator[Line]:
         raise CatalogError(f"{masked(source)} is not UTF-8", fix="save it as UTF-8") from exc
 
 
-def _open(source: str) -> IO[bytes]:
+def _open(source: str, allowed: Allowed) -> IO[bytes]:
     if not is_url(source):
         return open(source, "rb")
-    store, path = filesystem(source)
+    store, path = allowed.store(source)
     file: IO[bytes] = store.open(path, "rb")
     return file
 

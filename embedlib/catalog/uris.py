@@ -13,7 +13,7 @@ from typing import Any
 
 import fsspec
 
-from embedlib.errors import CatalogError, ConfigError
+from embedlib.errors import CatalogError, ConfigError, SourceRefusedError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 _LOCAL_URL = re.compile(r"(file|local)://")
@@ -171,13 +171,15 @@ def absolute(source: str, *, folder: str = "") -> str:
     return os.path.abspath(os.path.join(folder, path))
 
 
-def filesystem(url: str) -> tuple[Any, str]:
+def filesystem(url: str, **options: Any) -> tuple[Any, str]:
     """Find the fsspec file system of a URL.
 
     Parameters
     ----------
     url : str
         fsspec URL, chained ones (``zip://inner::s3://...``) included.
+    **options : Any
+        Options of its file systems, a mapping for each protocol.
 
     Returns
     -------
@@ -192,7 +194,7 @@ def filesystem(url: str) -> tuple[Any, str]:
         If no such protocol exists or its package is not installed.
     """
     try:
-        found, path = fsspec.core.url_to_fs(url)
+        found, path = fsspec.core.url_to_fs(url, **options)
     except ImportError as exc:
         protocol = url.partition(":")[0]
         extra = EXTRA_OF_PROTOCOL.get(protocol)
@@ -233,6 +235,8 @@ def unreadable(uri: str, exc: Exception) -> CatalogError:
     error : CatalogError
         To be raised.
     """
+    if refusal := refusal_behind(exc):
+        return refusal
     if isinstance(exc, FileNotFoundError):
         return CatalogError(f"{masked(uri)} does not exist", fix="check the spelling")
     reason = (isinstance(exc, OSError) and exc.strerror) or one_line(exc) or type(exc).__name__
@@ -240,6 +244,25 @@ def unreadable(uri: str, exc: Exception) -> CatalogError:
         f"{masked(uri)} cannot be read: {masked(reason)}",
         fix="check that this user may read it and that its store answers",
     )
+
+
+def refusal_behind(exc: BaseException) -> SourceRefusedError | None:
+    """Find the refusal that a file system has turned into an error of its own.
+
+    Parameters
+    ----------
+    exc : BaseException
+        What it raised; fsspec says of each URL that it cannot ask about that it is not there.
+
+    Returns
+    -------
+    refusal : SourceRefusedError or None
+        Itself, or among its causes.
+    """
+    found: BaseException | None = exc
+    while found is not None and not isinstance(found, SourceRefusedError):
+        found = found.__cause__
+    return found
 
 
 def one_line(exc: Exception) -> str:

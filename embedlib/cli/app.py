@@ -10,6 +10,7 @@ import typer
 
 from embedlib.cli import (
     demo,
+    doctor,
     explore,
     export,
     extract,
@@ -20,13 +21,16 @@ from embedlib.cli import (
     plan,
     probe,
     probe_use,
+    provenance,
     report,
+    repro,
     retry,
     search,
     submission,
     tasks,
     upkeep,
 )
+from embedlib.cli.logs import show_logs
 from embedlib.errors import EmbedlibError
 
 app = typer.Typer(
@@ -45,6 +49,8 @@ app.command("index")(index.index)
 app.command("status")(outputs.status)
 app.command("verify")(outputs.verify)
 app.command("failures")(outputs.failures)
+app.command("provenance")(provenance.provenance)
+app.command("repro")(repro.repro)
 app.command("diff")(outputs.diff)
 app.command("files")(outputs.files)
 app.command("history")(history.history)
@@ -61,10 +67,14 @@ app.command("report")(report.report)
 app.add_typer(search.app, name="search")
 app.command("export")(export.export)
 app.command("explore")(explore.explore)
+app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 
 
-LISTS = ("--models", "--outputs", "--heads", "--tasks", "--external", "--protocols")
+LISTS = (
+    *("--models", "--outputs", "--heads", "--tasks", "--external", "--protocols"),
+    *("--allow-schemes", "--allow-roots", "--allow-unverified"),
+)
 """Options that take several values."""
 
 
@@ -132,6 +142,7 @@ def main() -> None:
     if show_help(sys.argv[1:]):
         return
     try:
+        show_logs()
         app(args=spread(sys.argv[1:]))
     except EmbedlibError as exc:
         print(f"error: {exc}", file=sys.stderr)

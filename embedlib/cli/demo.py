@@ -54,16 +54,17 @@ def demo(
 
 
 def _available(name: str) -> str:
-    """Choose the model with published weights, else its untrained stand-in."""
+    """Choose the model with published weights that are known, else its untrained stand-in."""
     from embedlib.errors import WeightsMissingError
     from embedlib.models.registry import model_spec
     from embedlib.models.store import locate
+    from embedlib.models.trust import Trust
 
     try:
-        locate(model_spec(name))
+        file = locate(model_spec(name))
     except WeightsMissingError:
         return f"untrained-{name}"
-    return name
+    return f"untrained-{name}" if file.trust is Trust.UNKNOWN else name
 
 
 def _reading_lines(tables: Path, model: str) -> list[str]:

@@ -87,6 +87,18 @@ def extract(
     carry: Annotated[
         list[str] | None, typer.Option(help="Column of the manifests to keep; may be repeated.")
     ] = None,
+    allow_schemes: Annotated[
+        list[str] | None,
+        typer.Option(help="Schemes that audio may have: s3, https ..., file for local paths."),
+    ] = None,
+    allow_roots: Annotated[
+        list[str] | None,
+        typer.Option(help="Paths and URLs below which all audio must lie, links followed."),
+    ] = None,
+    allow_unverified: Annotated[
+        list[str] | None,
+        typer.Option(help="Models and heads whose weights nobody has pinned or locked."),
+    ] = None,
     shard_hours: Annotated[float | None, typer.Option(help="Hours of audio per shard.")] = None,
     single_writer: Annotated[
         bool | None,

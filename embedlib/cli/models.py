@@ -151,7 +151,7 @@ def pull(
 @app.command()
 def add(
     file: WeightsFile,
-    name: Annotated[str, typer.Option("--as", help="Name of the model that it is.")],
+    name: Annotated[str, typer.Option("--as", help="Name of the model or head that it is.")],
     json: Json = False,
 ) -> None:
     """Check a weight file of your own and copy it into the cache, with the .json beside it.

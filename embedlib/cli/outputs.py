@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from embedlib.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from embedlib.run.lookout import Lookout
 
 Out = Annotated[str, typer.Argument(help="Folder of the output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -17,16 +20,52 @@ SHOWN = 20
 """Problems and differences printed for people; `--json` has them all."""
 
 
-def status(out: Out, json: Json = False) -> None:
-    """Show how far each model is: planned, done, failed, hours, size.
+def status(
+    out: Out,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the runs under way until they have ended.")
+    ] = False,
+    every: Annotated[
+        str | None,
+        typer.Option(help="Time between looks: 2s. By default as often as a run writes."),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object; with --watch one per look.")
+    ] = False,
+) -> None:
+    """Show how far each model is: planned, done, failed, hours, size; and the runs under way.
 
-    Example: embedlib status OUT
+    With --watch, from any machine that can read OUT: rates, time left and what a run waits for,
+    live on a terminal, else a line every 30 s. That ends with code 0 when all runs that were seen
+    came to their end, and with 1 when one was killed, cut off, or ended early.
+
+    Example: embedlib status OUT --watch
     """
+    from embedlib.run.lookout import Lookout
+    from embedlib.tables.layout import existing_root
+
+    lookout = Lookout(existing_root(out))
+    if watch:
+        raise typer.Exit(_watch(out, lookout, every=every, json=json))
+    _show_status(out, lookout, json=json)
+
+
+def _watch(out: str, lookout: Lookout, *, every: str | None, json: bool) -> int:
+    from embedlib.cli.durations import duration
+    from embedlib.cli.watch import watch
+
+    every_s = duration(every, option="--every").total_seconds() if every else lookout.every_s
+    return 0 if watch(out, lookout, every_s=every_s, json=json) else 1
+
+
+def _show_status(out: str, lookout: Lookout, *, json: bool) -> None:
+    from embedlib.cli.watch import run_line, run_object, sightings_shown
     from embedlib.tables.status import status as read_status
 
-    models = read_status(out)
+    models, runs = read_status(out), sightings_shown(lookout.look())
     if json:
-        print_json({"out": out, "models": [_status_object(asdict(model)) for model in models]})
+        tables = [_status_object(asdict(model)) for model in models]
+        print_json({"out": out, "models": tables, "runs": [run_object(run) for run in runs]})
         return
     print_table(
         [
@@ -42,6 +81,8 @@ def status(out: Out, json: Json = False) -> None:
         ],
         header=("model", "done", "by status", "patches", "hours", "MB"),
     )
+    for run in runs:
+        say(run_line(run))
 
 
 def _status_object(values: dict[str, object]) -> dict[str, object]:
@@ -72,14 +113,20 @@ def verify(out: Out, json: Json = False) -> None:
 def failures(
     out: Out,
     model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
+    show: Annotated[
+        str | None, typer.Option(help="All about one track, by its id: rows, attempts, log.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """List the tracks that gave no embedding, with the reason.
+    """List the tracks that gave no embedding, with the reason; or tell all about one of them.
 
-    Example: embedlib failures OUT --json
+    Example: embedlib failures OUT --show rock/a.mp3
     """
     from embedlib.tables.status import failures as read_failures
 
+    if show is not None:
+        _show_story(out, show, model=model, json=json)
+        return
     found = list(read_failures(out, model))
     if json:
         print_json({"out": out, "failures": [asdict(failure) for failure in found]})
@@ -88,6 +135,17 @@ def failures(
         [(f.model, f.track_id, f.status, f.error) for f in found],
         header=("model", "track", "status", "reason"),
     )
+
+
+def _show_story(out: str, track_id: str, *, model: str | None, json: bool) -> None:
+    from embedlib.cli.story import print_story
+    from embedlib.run.track_story import track_story
+
+    story = track_story(out, track_id, model=model)
+    if json:
+        print_json(story)
+    else:
+        print_story(story)
 
 
 def diff(

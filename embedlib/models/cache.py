@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedlib.errors import ConfigError
+from embedlib.models.heads import Head, check_head, head_file
 from embedlib.models.locks import file_sha256, keep_weights, locked_sha256, read_weights
-from embedlib.models.metadata import metadata_bytes
+from embedlib.models.metadata import metadata_bytes, read_metadata
 from embedlib.models.registry import model_spec, model_specs
+from embedlib.models.spec import ModelSpec
 from embedlib.models.store import (
     ONNX_SUFFIX,
     WeightFile,
@@ -16,7 +18,9 @@ from embedlib.models.store import (
     locate,
     weights_folder,
     weights_name,
+    weights_trust,
 )
+from embedlib.models.trust import Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +47,20 @@ class VerifiedFile:
         return self.expected in (None, self.sha256)
 
 
-def add(file: Path, *, name: str) -> WeightFile:
+def add(file: Path, *, name: str) -> WeightFile | Head:
     """Copy a file of the user's into the cache, with its metadata, and lock its hash.
 
     Parameters
     ----------
     file : Path
-        A frozen TensorFlow graph, or an ``.onnx`` file.
+        A frozen TensorFlow graph, or an ``.onnx`` file. It is a head where the metadata beside it
+        name the model whose embeddings it takes.
     name : str
-        Name of the model that it is.
+        Name of the model or head that it is.
 
     Returns
     -------
-    weights : WeightFile
+    weights : WeightFile or Head
         In the cache.
 
     Raises
@@ -68,24 +73,37 @@ def add(file: Path, *, name: str) -> WeightFile:
         If the file is no harmless graph, lacks the nodes of the model, or its metadata say
         otherwise.
     ConfigError
-        If there is no such model, or it is an untrained one.
+        If there is no such model, it is an untrained one, or the name cannot be that of a head.
     """
-    spec = model_spec(name)
+    metadata = read_metadata(file)
+    if metadata is None or not metadata.inference.embedding_model.model_name:
+        return _add_weights(file, model_spec(name))
+    path = weights_folder() / head_file(name)
+    head = check_head(read_weights(file), metadata, path=path, origin=str(file))
+    _keep(file, path, sha256=head.sha256)
+    return replace(head, trust=Trust.LOCKED)
+
+
+def _add_weights(file: Path, spec: ModelSpec) -> WeightFile:
     if spec.untrained:
         raise ConfigError(
-            f"{name} has random weights, so {file} cannot be its file",
+            f"{spec.name} has random weights, so {file} cannot be its file",
             fix=f"use --as {spec.base_name}",
         )
     located = locate(spec, path=file)
     path = weights_folder() / weights_name(spec, onnx=is_onnx(file))
+    _keep(file, path, sha256=located.sha256)
+    return replace(located, path=path, trust=weights_trust(spec, onnx=is_onnx(file)))
+
+
+def _keep(file: Path, path: Path, *, sha256: str) -> None:
     keep_weights(
         path,
         read_weights(file),
-        sha256=located.sha256,
+        sha256=sha256,
         source=str(file.resolve()),
         metadata=metadata_bytes(file),
     )
-    return replace(located, path=path)
 
 
 def verify() -> tuple[VerifiedFile, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from embedlib.errors import ConfigError, ModelError, WeightsMissingError
@@ -31,6 +31,7 @@ from embedlib.models.registry import model_specs
 from embedlib.models.spec import ModelSpec
 from embedlib.models.store import FOLDERS_VARIABLE, find_file, weights_folder
 from embedlib.models.tensors import node_of
+from embedlib.models.trust import Trust, trust_in
 
 HEADS_URL = f"{ESSENTIA_MODELS}/classification-heads"
 """Holds one folder per task."""
@@ -64,6 +65,8 @@ class Head:
         Names of the values, in their order.
     embedding_model : str
         Name of the model whose embeddings it takes.
+    trust : Trust
+        How its hash is known.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Head:
     output_node: str
     classes: tuple[str, ...]
     embedding_model: str
+    trust: Trust = field(default=Trust.UNKNOWN, compare=False)
 
     @property
     def n_values(self) -> int:
@@ -153,7 +157,8 @@ def check_head(data: bytes, metadata: Metadata, *, path: Path, origin: str) -> H
         If a node, the classes or the embedding model are missing, or their numbers differ.
     """
     sha256 = hashlib.sha256(data).hexdigest()
-    require_sha256(sha256, expected=locked_sha256(weights_folder() / path.name), origin=origin)
+    locked = locked_sha256(weights_folder() / path.name)
+    require_sha256(sha256, expected=locked, origin=origin)
     input_node, output_node, embedding_model = _required(metadata, origin=origin)
     shapes = known_shapes(parse_graph(data, origin=origin))
     input_shape = _input_shape(shapes, input_node, origin=origin)
@@ -167,6 +172,7 @@ def check_head(data: bytes, metadata: Metadata, *, path: Path, origin: str) -> H
         output_node=output_node,
         classes=metadata.classes,
         embedding_model=embedding_model,
+        trust=trust_in(pinned=None, locked=locked),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from embedlib.errors import ConfigError, ModelError, WeightsMissingError
 from embedlib.models.heads import HEADS_URL, Head, check_head, head_file, head_url
@@ -25,6 +25,7 @@ from embedlib.models.store import (
     weights_folder,
     weights_name,
 )
+from embedlib.models.trust import Trust
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are here and, where the server says it, the bytes in all."""
@@ -38,6 +39,27 @@ _MAX_BYTES = 1 << 30
 _NOT_FOUND = 404
 
 _Checked = TypeVar("_Checked")
+
+
+class _Encrypted(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect that gives up encryption: a first file may be trusted by its way here."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if req.type == "https" and not newurl.startswith("https:"):
+            fp.close()
+            raise urllib.error.URLError(f"it redirects to {newurl}, without encryption")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_OPENER = urllib.request.build_opener(_Encrypted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +227,8 @@ def _checked_weights(spec: ModelSpec, path: Path, download: _Download) -> Weight
         origin = _metadata_url(download.url)
         metadata = parse_metadata(download.metadata, origin=origin)
         check_metadata(replace(spec, outputs=nodes.outputs), metadata, origin=origin)
-    return WeightFile(path, sha256, False, nodes.input_node, nodes.outputs)
+    trust = Trust.PINNED if spec.weights.sha256 else Trust.LOCKED
+    return WeightFile(path, sha256, False, nodes.input_node, nodes.outputs, trust)
 
 
 def _checked_head(path: Path, download: _Download) -> Head:
@@ -216,7 +239,8 @@ def _checked_head(path: Path, download: _Download) -> Head:
             fix="take another head",
         )
     metadata = parse_metadata(download.metadata, origin=origin)
-    return check_head(download.data, metadata, path=path, origin=download.url)
+    head = check_head(download.data, metadata, path=path, origin=download.url)
+    return replace(head, trust=Trust.LOCKED)
 
 
 def _keep(path: Path, download: _Download, *, sha256: str) -> None:
@@ -250,7 +274,7 @@ def _fetch(
     url: str, *, max_bytes: int, timeout_s: float, on_progress: Progress | None = None
 ) -> bytes:
     data = bytearray()
-    with urllib.request.urlopen(url, timeout=timeout_s) as response:
+    with _OPENER.open(url, timeout=timeout_s) as response:
         stated = response.headers["Content-Length"] or ""
         n_total = int(stated) if stated.isdecimal() else None
         while piece := response.read(_CHUNK_BYTES):

@@ -1,21 +1,24 @@
-"""All models by name: those of `embedlib.models.families`, then those of installed packages.
+"""All models by name: ours, then those of installed packages, then those of files that are named.
 
-Adding a model here is a spec in a family's file, or a new file beside them. A package of its own
-offers models through the entry point group ``embedlib.models``; each entry point gives a
-`ModelSpec`, or several.
+Adding a model here is a spec in a file of `embedlib.models.families`, or a new file beside them. A
+package of its own offers models through the entry point group ``embedlib.models``; each entry point
+gives a `ModelSpec`, or several. A single file of one's own is named by ``EMBEDLIB_MODEL_FILES``.
 """
 
 from __future__ import annotations
 
+import os
 import pkgutil
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 from embedlib.errors import ConfigError
 from embedlib.models import families
+from embedlib.models.model_files import FILES_VARIABLE, named_files, specs_of_file
 from embedlib.models.spec import UNTRAINED_PREFIX, ModelSpec
 from embedlib.plugins import in_order, loaded, refused
 
@@ -56,12 +59,13 @@ def model_specs() -> tuple[ModelSpec, ...]:
     Returns
     -------
     specs : tuple of ModelSpec
-        Those of the paper first, then the others of embedlib, then those of installed packages.
+        Those of the paper first, then the others of embedlib, those of installed packages, and
+        those of the files that ``EMBEDLIB_MODEL_FILES`` names.
 
     Raises
     ------
     ConfigError
-        If an installed package offers models that cannot be taken.
+        If an installed package or a file that is named offers models that cannot be taken.
     """
     return tuple(_specs().values())
 
@@ -83,7 +87,7 @@ def model_spec(name: str) -> ModelSpec:
     ------
     ConfigError
         If there is no such model; the message names those with a similar name. Or if an installed
-        package offers models that cannot be taken.
+        package or a file that is named offers models that cannot be taken.
 
     Examples
     --------
@@ -101,13 +105,17 @@ def model_spec(name: str) -> ModelSpec:
     return spec.as_untrained() if name.startswith(UNTRAINED_PREFIX) else spec
 
 
-def collect_specs(plugins: Iterable[EntryPoint]) -> dict[str, ModelSpec]:
-    """Collect the models of embedlib and those that entry points offer.
+def collect_specs(
+    plugins: Iterable[EntryPoint], *, files: Iterable[Path] = ()
+) -> dict[str, ModelSpec]:
+    """Collect the models of embedlib, of entry points and of files.
 
     Parameters
     ----------
     plugins : iterable of EntryPoint
         Of the group ``embedlib.models``.
+    files : iterable of Path
+        Python files, each with a tuple ``SPECS``; their code is run.
 
     Returns
     -------
@@ -117,8 +125,8 @@ def collect_specs(plugins: Iterable[EntryPoint]) -> dict[str, ModelSpec]:
     Raises
     ------
     ConfigError
-        If an entry point cannot be loaded, gives anything but specs, or a name that is taken. The
-        message names the entry point and its distribution.
+        If an entry point or a file cannot be loaded, gives anything but specs, or a name that is
+        taken. The message names the entry point and its distribution, or the file.
     """
     specs = _own_specs()
     for plugin in in_order(plugins):
@@ -126,12 +134,24 @@ def collect_specs(plugins: Iterable[EntryPoint]) -> dict[str, ModelSpec]:
             if spec.name in specs:
                 raise refused(plugin, f"gives a model {spec.name!r}, a name that is taken")
             specs[spec.name] = spec
+    for path in files:
+        for spec in specs_of_file(path):
+            if spec.name in specs:
+                raise ConfigError(
+                    f"the model file {path} gives a model {spec.name!r}, a name that is taken",
+                    fix="give it another name",
+                )
+            specs[spec.name] = spec
     return specs
 
 
-@cache
 def _specs() -> Mapping[str, ModelSpec]:
-    return collect_specs(entry_points(group=ENTRY_POINT_GROUP))
+    return _collected(os.environ.get(FILES_VARIABLE, ""))
+
+
+@cache
+def _collected(files: str) -> Mapping[str, ModelSpec]:
+    return collect_specs(entry_points(group=ENTRY_POINT_GROUP), files=named_files(files))
 
 
 def _own_specs() -> dict[str, ModelSpec]:

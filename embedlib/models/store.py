@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from embedlib.errors import ConfigError, ModelError, WeightsMissingError
@@ -32,6 +32,7 @@ from embedlib.models.locks import (
 from embedlib.models.metadata import check_metadata, metadata_path, read_metadata
 from embedlib.models.nodes import SpecNodes, check_nodes, named_nodes, resolve_spec
 from embedlib.models.spec import UNTRAINED_PREFIX, ModelSpec, Output
+from embedlib.models.trust import Trust, trust_in
 
 FOLDERS_VARIABLE = "EMBEDLIB_MODELS"
 
@@ -54,6 +55,9 @@ class WeightFile:
         Tensor that takes the patches, by its name in the file.
     outputs : tuple of Output
         Those of the spec, with the names of their nodes in the file.
+    trust : Trust
+        How its hash is known. That of a file that nobody has vouched for is none of `locate`'s
+        business: who runs it asks `embedlib.models.trust.require_trust`.
     """
 
     path: Path
@@ -61,6 +65,7 @@ class WeightFile:
     untrained: bool
     input_node: str
     outputs: tuple[Output, ...]
+    trust: Trust = field(default=Trust.UNKNOWN, compare=False)
 
 
 def weights_folder() -> Path:
@@ -124,7 +129,8 @@ def locate(
     if metadata is not None:
         resolved = replace(spec, outputs=nodes.outputs)
         check_metadata(resolved, metadata, origin=str(metadata_path(found)))
-    return WeightFile(found, sha256, False, nodes.input_node, nodes.outputs)
+    trust = weights_trust(spec, onnx=is_onnx(found))
+    return WeightFile(found, sha256, False, nodes.input_node, nodes.outputs, trust)
 
 
 def build(spec: ModelSpec, *, seed: int = 0) -> WeightFile:
@@ -160,7 +166,7 @@ def build(spec: ModelSpec, *, seed: int = 0) -> WeightFile:
     nodes = named_nodes(spec) or resolve_spec(
         spec, parse_graph(read_weights(path), origin=str(path))
     )
-    return WeightFile(path, sha256, True, nodes.input_node, nodes.outputs)
+    return WeightFile(path, sha256, True, nodes.input_node, nodes.outputs, Trust.BUILT)
 
 
 def weights_name(spec: ModelSpec, *, onnx: bool = False) -> str:
@@ -255,8 +261,25 @@ def expected_sha256(spec: ModelSpec, *, onnx: bool = False) -> str | None:
     sha256 : str or None
         From the spec, else from the lock in the cache; None where neither is there.
     """
-    pinned = spec.weights.onnx_sha256 if onnx else spec.weights.sha256
-    return pinned or locked_sha256(weights_folder() / weights_name(spec, onnx=onnx))
+    return _pinned(spec, onnx=onnx) or _locked(spec, onnx=onnx)
+
+
+def weights_trust(spec: ModelSpec, *, onnx: bool = False) -> Trust:
+    """Tell how the hash of the weights of a model is known.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    onnx : bool
+        Whether of its ``.onnx`` file.
+
+    Returns
+    -------
+    trust : Trust
+        Of a file that has that hash.
+    """
+    return trust_in(pinned=_pinned(spec, onnx=onnx), locked=_locked(spec, onnx=onnx))
 
 
 def check_weights(spec: ModelSpec, data: bytes, *, origin: str) -> tuple[str, SpecNodes]:
@@ -292,6 +315,14 @@ def check_weights(spec: ModelSpec, data: bytes, *, origin: str) -> tuple[str, Sp
     graph = parse_graph(data, origin=origin)
     del data  # 289 MB of VGGish; the graph holds a copy
     return sha256, check_nodes(spec, graph, origin=origin)
+
+
+def _pinned(spec: ModelSpec, *, onnx: bool) -> str | None:
+    return spec.weights.onnx_sha256 if onnx else spec.weights.sha256
+
+
+def _locked(spec: ModelSpec, *, onnx: bool) -> str | None:
+    return locked_sha256(weights_folder() / weights_name(spec, onnx=onnx))
 
 
 def _checked(spec: ModelSpec, path: Path) -> tuple[str, SpecNodes]:

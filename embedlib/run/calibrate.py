@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from embedlib.engines.processor import processor_name
 from embedlib.errors import ModelError
 from embedlib.features.front_end import front_end
 from embedlib.features.patch_input import patch_input
@@ -181,7 +181,7 @@ def _conditions(job: ModelJob) -> dict[str, Any]:
         "engine": job.engine,
         "precision": job.precision,
         "device": job.device,
-        "machine": _processor() if job.device == "cpu" else f"{_processor()}, {_cards()}",
+        "machine": processor_name() + ("" if job.device == "cpu" else f", {_cards()}"),
     }
 
 
@@ -196,11 +196,3 @@ def _cards() -> str:
                 if line.startswith("Model:")
             }
     return ", ".join(sorted(names)) or "a card"
-
-
-def _processor() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

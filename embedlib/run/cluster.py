@@ -47,7 +47,7 @@ def ray_session(*, address: str | None, n_cores: int | None, store_bytes: int) -
     Raises
     ------
     RunError
-        If there is no cluster at `address`.
+        If there is no cluster at `address`, or one of another version.
     """
     if ray.is_initialized():  # the caller's own session, which stays hers
         with redirect_stdout(sys.stderr):
@@ -78,6 +78,11 @@ def _join(address: str) -> None:
         raise RunError(
             f"no Ray cluster answers at {address!r} ({type(exc).__name__})",
             fix="start one; a wrong token looks the same, give it by RAY_AUTH_TOKEN_PATH",
+        ) from exc
+    except RuntimeError as exc:  # another version of Ray or Python
+        raise RunError(
+            f"the Ray cluster at {address!r} cannot be joined: {' '.join(str(exc).split())}",
+            fix="use the same Ray and Python on all machines",
         ) from exc
 
 

@@ -6,7 +6,9 @@ frames of it went out before are void.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,6 +30,7 @@ from embedlib.records import (
 )
 from embedlib.run.deadline import bounded
 from embedlib.run.job import DecodeJob
+from embedlib.run.memory import within_memory
 from embedlib.run.points import Point, reach
 
 CHUNK_BYTES = 1 << 20
@@ -146,11 +149,14 @@ def decode_shard(shard: Shard, job: DecodeJob) -> Generator[FeatureChunk, None, 
     """
     reach(Point.BEFORE_DECODE, shard.shard_id)
     decoder = _ShardDecoder(job)
+    decode_s, started_s = 0.0, time.perf_counter()
     for number, chunk in enumerate(decoder.chunks(shard)):
         if number:
             reach(Point.BETWEEN_CHUNKS, shard.shard_id)
+        decode_s += time.perf_counter() - started_s
         yield chunk
-    return decoder.stats()
+        started_s = time.perf_counter()  # what the taker did meanwhile is not decoding
+    return replace(decoder.stats(), decode_s=decode_s + time.perf_counter() - started_s)
 
 
 class _ShardDecoder:
@@ -178,7 +184,12 @@ class _ShardDecoder:
         job = self._job
         signals = [fe.signal for fe in self._front_ends]
         audio = AudioStream(
-            track, signals=signals, decoder=job.decoder, resampler=job.resampler, limits=job.limits
+            track,
+            signals=signals,
+            decoder=job.decoder,
+            resampler=job.resampler,
+            limits=job.limits,
+            allowed=job.allowed,
         )
         try:
             with audio:
@@ -196,10 +207,13 @@ class _ShardDecoder:
             packer.end(decoded)
 
     def _steps(self, audio: AudioStream, track: Track) -> Iterable[_Blocks]:
-        if not self._job.is_expendable:
-            return audio
-        deadline_s = self._job.limits.cpu_deadline_s
-        return bounded(audio, deadline_s=deadline_s, is_by_clock=not is_url(track.uri))
+        job, steps = self._job, iter(audio)
+        if job.step_memory_bytes:
+            steps = within_memory(steps, n_bytes=job.step_memory_bytes)
+        if not job.is_expendable:
+            return steps
+        deadline_s = job.limits.cpu_deadline_s
+        return bounded(steps, deadline_s=deadline_s, is_by_clock=not is_url(track.uri))
 
     def _frames(self, index: int, steps: Iterable[_Blocks]) -> Iterator[FeatureChunk]:
         streams = [fe.stream() for fe in self._front_ends]

@@ -10,12 +10,15 @@ from typing import Any
 
 from embedlib.catalog.listing import list_sources
 from embedlib.catalog.places import require_exclusive
+from embedlib.catalog.stores import Place
 from embedlib.config import ExtractConfig, extract_config
 from embedlib.run.auth import require_tokens
 from embedlib.run.driver import Interruption, Observer, RunPlan
 from embedlib.run.estimate import known_estimate
 from embedlib.run.events import Event
+from embedlib.run.journal import Journal
 from embedlib.run.local import LocalDriver
+from embedlib.run.memory import object_store_bytes
 from embedlib.run.planning import check_manifests, ready_jobs, run_plan
 from embedlib.run.run_folder import CONFIG_FILE, config_text, write_record
 from embedlib.run.scheduler import Scheduler
@@ -154,7 +157,7 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
     check_manifests(out, jobs)
     catalogue = adopt(
         out,
-        list_sources(config.sources, carry=config.carry),
+        list_sources(config.sources, carry=config.carry, allowed=ready.decode.allowed),
         sources=config.sources,
         shard_hours=config.shard_hours,
     )
@@ -202,8 +205,10 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
     return summary
 
 
-def drive(plan: RunPlan, config: ExtractConfig, observe: Observer) -> int:
-    """Carry out a plan, here or by Ray.
+def drive(
+    plan: RunPlan, config: ExtractConfig, observe: Observer, *, out: Place | None = None
+) -> int:
+    """Carry out a plan, here or by Ray, and keep its journal in the folder of the run.
 
     Parameters
     ----------
@@ -213,6 +218,8 @@ def drive(plan: RunPlan, config: ExtractConfig, observe: Observer) -> int:
         Where.
     observe : Observer
         Called with each event.
+    out : Path or StorePath, optional
+        The output that has the folder of the run; by default that of the plan.
 
     Returns
     -------
@@ -224,12 +231,16 @@ def drive(plan: RunPlan, config: ExtractConfig, observe: Observer) -> int:
     RunError
         If infrastructure failed beyond its limit.
     """
-    with Interruption() as interruption:
+    with (
+        Interruption() as interruption,
+        Journal(plan, out=out or plan.out, interruption=interruption) as journal,
+    ):
+        observed = journal.before(observe)
         if config.local:
-            LocalDriver(plan, observe).run(interruption)
+            LocalDriver(plan, observed).run(interruption)
         else:
             with interruption.during_start():
-                _drive_ray(plan, config, observe, interruption)
+                _drive_ray(plan, config, observed, interruption)
     return interruption.signal_number
 
 
@@ -239,10 +250,11 @@ def _drive_ray(
     require_tokens(is_local=config.address is None)
     from embedlib.run.cluster import ray_session
     from embedlib.run.ray_backend import RayDriver
+    from embedlib.run.ray_meters import metered
 
-    store_bytes = max(100 << 20, 2 * plan.budget_bytes)
+    store_bytes = object_store_bytes(plan.budget_bytes)
     with ray_session(
         address=config.address, n_cores=config.n_cores, store_bytes=store_bytes
     ) as is_ours:
         interruption.arm()
-        RayDriver(plan, observe, is_ours=is_ours).run(interruption)
+        RayDriver(plan, metered(observe), is_ours=is_ours).run(interruption)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from embedlib.run.buckets import BucketQueue
@@ -94,6 +95,14 @@ class Attempt:
         return ("write" if self.decoder_id else "extract"), slot_id
 
     @property
+    def writing(self) -> dict[str, str]:
+        """Slots that have all chunks behind them and write their part, each with its model."""
+        if self.is_decoding or not self.decoder_id:
+            return {}
+        embedding = {model for chunk in self.chunks.values() for model in chunk.waiting}
+        return {slot: model for model, slot in self.slots.items() if model not in embedding}
+
+    @property
     def awaited(self) -> frozenset[str]:
         """All workers that have something to do for it, one of which may be stuck."""
         if self.chunks:
@@ -114,7 +123,7 @@ class Flow:
     """
 
     def __init__(self, *, budget_bytes: int, chunk_bytes: int) -> None:
-        self._budget_bytes = budget_bytes
+        self.budget_bytes = budget_bytes
         self._chunk_bytes = chunk_bytes
         self._hungry = BucketQueue()  # attempts that could do with a chunk
         self._n_waiting: Counter[str] = Counter()  # chunks, by the slot that they wait for
@@ -122,9 +131,14 @@ class Flow:
         self.in_flight_bytes = 0
 
     @property
-    def n_busy_slots(self) -> int:
-        """Number of slots with a chunk to work on."""
-        return len(self._n_waiting)
+    def n_waiting(self) -> Mapping[str, int]:
+        """Chunks that wait for each slot, the one at work among them, where there are any."""
+        return self._n_waiting
+
+    @property
+    def n_pulling(self) -> int:
+        """Number of attempts whose decoder was asked for a chunk."""
+        return sum(attempt.is_pulling for attempt in self.attempts.values())
 
     def open(self, attempt: Attempt) -> None:
         """Let an attempt begin.
@@ -178,7 +192,7 @@ class Flow:
         actions: list[Pull] = []
         while attempt_id := self._hungry.first():
             after = self.in_flight_bytes + self._chunk_bytes
-            if self.in_flight_bytes and after > self._budget_bytes:
+            if self.in_flight_bytes and after > self.budget_bytes:
                 break
             self.in_flight_bytes = after
             self.attempts[attempt_id].is_pulling = True

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from embedlib.audio.fetch import local_copy
+from embedlib.catalog.allowed import ANYWHERE, Allowed
 from embedlib.catalog.listing import list_sources, normalised_sources
 from embedlib.catalog.places import require_exclusive
 from embedlib.catalog.stores import Place
@@ -31,6 +33,7 @@ from embedlib.run.groups import TableGroup, table_groups
 from embedlib.run.index_lock import IndexLock
 from embedlib.run.index_summary import IndexSummary
 from embedlib.run.planning import check_manifests, ready_jobs, run_plan
+from embedlib.run.prepare import allowed_by
 from embedlib.run.proof import is_doubtful, is_unseen
 from embedlib.run.run_folder import CONFIG_FILE, config_text, new_run_id, write_record
 from embedlib.run.scheduler import Scheduler
@@ -59,6 +62,8 @@ MAX_ROUNDS: Final = 5
 _OF_THE_RUN: Final = (
     "sources",
     "carry",
+    "allow_schemes",
+    "allow_roots",
     "shard_hours",
     "single_writer",
     "local",
@@ -137,13 +142,15 @@ def run_index(
     return summary
 
 
-def content_hash(track: Track) -> str:
+def content_hash(track: Track, *, allowed: Allowed = ANYWHERE) -> str:
     """Hash the bytes of a track's file as they are now.
 
     Parameters
     ----------
     track : Track
         As it was listed.
+    allowed : Allowed
+        Where it may lie.
 
     Returns
     -------
@@ -151,7 +158,7 @@ def content_hash(track: Track) -> str:
         ``sha256:<hex>``, as model tables have it; empty where the file cannot be read, or is no
         longer what was listed.
     """
-    with suppress(AudioError, OSError), local_copy(track) as audio:
+    with suppress(AudioError, OSError), local_copy(track, allowed=allowed) as audio:
         return audio.content_hash
     return ""
 
@@ -302,11 +309,12 @@ def _groups(config: ExtractConfig, out: Place) -> tuple[TableGroup, ...]:
 def _compared(out: Place, config: ExtractConfig) -> Reconciliation:
     # In one order however they are named: of two equal ids the first one listed keeps it.
     sources = sorted(config.sources, key=lambda source: normalised_sources([source]))
+    allowed = allowed_by(config)
     return reconcile(
         out,
-        list_sources(sources, carry=config.carry),
+        list_sources(sources, carry=config.carry, allowed=allowed),
         sources=sources,
-        content_hash=content_hash,
+        content_hash=partial(content_hash, allowed=allowed),
         shard_hours=config.shard_hours,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from embedlib.catalog.allowed import ANYWHERE, Allowed
 from embedlib.features.patches import PatchRule
 from embedlib.models.spec import Output
 from embedlib.records import Crash
@@ -36,6 +37,10 @@ class DecodeJob:
         Tracks of the shard at hand that are known to kill their decoder.
     is_expendable : bool
         Whether the process that decodes may be ended when it gets stuck.
+    step_memory_bytes : int
+        What one step of decoding may ask for; 0 sets no limit on the process.
+    allowed : Allowed
+        Where tracks may lie.
     """
 
     front_ends: tuple[str, ...]
@@ -45,6 +50,8 @@ class DecodeJob:
     chunk_bytes: int
     skip: tuple[Crash, ...] = ()
     is_expendable: bool = False
+    step_memory_bytes: int = 0
+    allowed: Allowed = ANYWHERE
 
 
 @dataclass(frozen=True, slots=True)

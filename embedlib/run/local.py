@@ -171,7 +171,7 @@ class LocalDriver:
         except OSError as exc:  # a disk that fails now may not fail again
             return WorkerLost(action.slot_id, f"{type(exc).__name__}: {exc}")
         if is_doubtful_part(part) and not self._plan.accept_missing:
-            if reason := second_look(shard):
+            if reason := second_look(shard, allowed=self._plan.decode.allowed):
                 raise unseen_shard(shard, reason)
             return AttemptFailed(action.attempt_id, BLIND)
         return Written(action.attempt_id, part)

@@ -118,7 +118,7 @@ def look_ahead(config: ExtractConfig) -> tuple[Outlook, RunPlan]:
     check_manifests(out, jobs.models)
     catalogue = preview(
         out,
-        list_sources(config.sources, carry=config.carry),
+        list_sources(config.sources, carry=config.carry, allowed=jobs.decode.allowed),
         sources=config.sources,
         shard_hours=config.shard_hours,
     )

@@ -14,6 +14,7 @@ from embedlib.config import ExtractConfig
 from embedlib.records import Shard
 from embedlib.run.driver import RunPlan
 from embedlib.run.job import DecodeJob, ModelJob
+from embedlib.run.memory import STEP_MEMORY_BYTES
 from embedlib.run.pools import PoolLimits
 from embedlib.run.prepare import decode_job, model_job
 from embedlib.run.resolve import prepare_models
@@ -71,7 +72,11 @@ def ready_jobs(config: ExtractConfig, *, out: Place) -> ReadyJobs:
     return ReadyJobs(
         models=models,
         graphs={table: model.file.path for table, model in found.items()},
-        decode=decode_job(config, front_ends=[job.front_end for job in models.values()]),
+        decode=decode_job(
+            config,
+            front_ends=[job.front_end for job in models.values()],
+            step_memory_bytes=STEP_MEMORY_BYTES,
+        ),
     )
 
 

@@ -34,6 +34,9 @@ BY_PEOPLE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
 LAST_WORDS_CHARS = 200
 """What is kept of the last line that a process wrote."""
 
+OPEN_FILES = 256
+"""Most that such a process may have open: the file itself, and what the client of a store needs."""
+
 _PR_SET_PDEATHSIG = 1
 """From ``linux/prctl.h``."""
 
@@ -177,6 +180,7 @@ def main() -> None:
     os.dup2(2, 1)  # what a C library prints is no progress
     _end_with_parent()
     limit_growth(errand.memory_bytes)
+    _limit_files()
     for index in errand.indices:
         os.write(progress, f"{index}\n".encode())
         _decode_alone(errand, index)
@@ -187,6 +191,15 @@ def _end_with_parent() -> None:
     """Have the kernel end this process when the one that waits for it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _limit_files() -> None:
+    """Leave no core behind, of which a search may make many, and open few files."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, soft), hard))
 
 
 def _decode_alone(errand: _Errand, index: int) -> None:

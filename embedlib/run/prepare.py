@@ -8,7 +8,10 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 from embedlib.audio.decode import AudioLimits
+from embedlib.audio.resample import SOXR_HQ
 from embedlib.audio.waveform import check_request
+from embedlib.catalog.allowed import Allowed
+from embedlib.catalog.listing import allowed_places
 from embedlib.catalog.stores import Place
 from embedlib.config import ExtractConfig
 from embedlib.engines.load import resolve_engine
@@ -80,7 +83,13 @@ def model_job(model: Prepared, *, folder: Place) -> ModelJob:
         batch_size=spec.batch_size,
         manifest=_manifest(model, rule),
         folder=str(folder),
-        provenance=(("engine", engine), ("device", config.device), *_versions()),
+        provenance=(
+            ("engine", engine),
+            ("device", config.device),
+            ("weights", file.trust),
+            *((f"weights.{head.name}", head.trust) for head in model.heads),
+            *_versions(),
+        ),
     )
 
 
@@ -117,9 +126,30 @@ def _manifest(model: Prepared, rule: PatchRule) -> ModelManifest:
     )
 
 
+def column_name(output: str) -> str:
+    """Name the column of a further output.
+
+    Parameters
+    ----------
+    output : str
+        Its purpose, or the name of its node.
+
+    Returns
+    -------
+    name : str
+        With what a column may be called.
+
+    Examples
+    --------
+    >>> column_name("model/dense_1/BiasAdd:0")
+    'model.dense_1.BiasAdd.0'
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]+", ".", output).strip("._-")
+
+
 def _output_column(output: Output) -> Column:
     return Column(
-        name=re.sub(r"[^A-Za-z0-9_.-]+", ".", output.purpose).strip("._-"),
+        name=column_name(output.purpose),
         n_dims=output.n_values,
         nodes=output.nodes,
         readout=output.readout,
@@ -160,7 +190,9 @@ def _versions() -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def decode_job(config: ExtractConfig, *, front_ends: Iterable[str]) -> DecodeJob:
+def decode_job(
+    config: ExtractConfig, *, front_ends: Iterable[str], step_memory_bytes: int = 0
+) -> DecodeJob:
     """Say how audio becomes frames.
 
     Parameters
@@ -169,6 +201,9 @@ def decode_job(config: ExtractConfig, *, front_ends: Iterable[str]) -> DecodeJob
         What the user wants.
     front_ends : iterable of str
         Of the models; each name counts once.
+    step_memory_bytes : int
+        As in `DecodeJob`; without effect where Essentia decodes or resamples, which holds all of a
+        track.
 
     Returns
     -------
@@ -186,10 +221,29 @@ def decode_job(config: ExtractConfig, *, front_ends: Iterable[str]) -> DecodeJob
     signals = [front_end(name).signal for name in names]
     check_request(signals, decoder=config.decoder, resampler=config.resampler)
     limits = AudioLimits(max_duration_s=config.max_duration_s, cpu_deadline_s=config.cpu_deadline_s)
+    is_streaming = (config.decoder, config.resampler) == ("pyav", SOXR_HQ)
     return DecodeJob(
         front_ends=names,
         decoder=config.decoder,
         resampler=config.resampler,
         limits=limits,
         chunk_bytes=CHUNK_BYTES,
+        step_memory_bytes=step_memory_bytes if is_streaming else 0,
+        allowed=allowed_by(config),
     )
+
+
+def allowed_by(config: ExtractConfig) -> Allowed:
+    """Say where the tracks of a run may lie.
+
+    Parameters
+    ----------
+    config : ExtractConfig
+        What the user wants.
+
+    Returns
+    -------
+    allowed : Allowed
+        For the listing and for the decode workers.
+    """
+    return allowed_places(config.sources, schemes=config.allow_schemes, roots=config.allow_roots)

@@ -10,14 +10,15 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from embedlib.catalog.allowed import ANYWHERE, Allowed
 from embedlib.catalog.places import place
 from embedlib.catalog.stores import Place
-from embedlib.catalog.uris import absolute, filesystem, is_url, masked, one_line, store_errors
+from embedlib.catalog.uris import absolute, is_url, masked, one_line, store_errors
 from embedlib.errors import ConfigError, EmbedlibError, RunError
 from embedlib.records import PartResult, Shard, Status, Track
 from embedlib.run.run_folder import run_folder, write_record
@@ -50,11 +51,14 @@ class Proof:
         What it holds.
     tracks : tuple of Track
         Files of which it must open most, where there are enough to judge by.
+    allowed : Allowed
+        Where they may lie.
     """
 
     nonce_path: str
     nonce: str
     tracks: tuple[Track, ...]
+    allowed: Allowed = ANYWHERE
 
 
 class Witness:
@@ -78,7 +82,14 @@ class Witness:
         return question(*arguments)
 
 
-def make_proof(out: Place, run_id: str, *, shards: Iterable[Shard], with_sources: bool) -> Proof:
+def make_proof(
+    out: Place,
+    run_id: str,
+    *,
+    shards: Iterable[Shard],
+    with_sources: bool,
+    allowed: Allowed = ANYWHERE,
+) -> Proof:
     """Write the file that nodes must find, and choose those that they must open.
 
     Parameters
@@ -91,6 +102,8 @@ def make_proof(out: Place, run_id: str, *, shards: Iterable[Shard], with_sources
         What is to be done, in the order in which it starts.
     with_sources : bool
         False where missing files are to be accepted: then only the output counts.
+    allowed : Allowed
+        Where the files may lie.
 
     Returns
     -------
@@ -106,7 +119,7 @@ def make_proof(out: Place, run_id: str, *, shards: Iterable[Shard], with_sources
     write_record(out, run_id, name=NONCE_FILE, text=nonce)
     path = run_folder(out, run_id) / NONCE_FILE
     tracks = islice((track for shard in shards for track in shard.tracks), PROOF_TRACKS)
-    return Proof(str(path.absolute()), nonce, tuple(tracks) if with_sources else ())
+    return Proof(str(path.absolute()), nonce, tuple(tracks) if with_sources else (), allowed)
 
 
 def unseen(proof: Proof) -> str:
@@ -122,7 +135,7 @@ def unseen(proof: Proof) -> str:
     reason : str
         Of the first thing that it does not see; empty when it may work.
     """
-    return _unseen_output(proof) or _unseen_sources(proof.tracks)
+    return _unseen_output(proof) or _unseen_sources(proof.tracks, proof.allowed)
 
 
 def is_doubtful(n_unseen: int, n_tracks: int) -> bool:
@@ -201,20 +214,22 @@ def is_unseen(error: RunError) -> bool:
     return hasattr(error, "shard_id")
 
 
-def second_look(shard: Shard) -> str:
+def second_look(shard: Shard, *, allowed: Allowed = ANYWHERE) -> str:
     """Try again to open files of a shard, from this process.
 
     Parameters
     ----------
     shard : Shard
         Most of whose files could not be opened.
+    allowed : Allowed
+        Where they may lie.
 
     Returns
     -------
     reason : str
         Why most of them still cannot; empty when they can.
     """
-    return _unseen_sources(_sample(shard))
+    return _unseen_sources(_sample(shard), allowed)
 
 
 def shard_proof(proof: Proof, shard: Shard) -> Proof:
@@ -232,7 +247,7 @@ def shard_proof(proof: Proof, shard: Shard) -> Proof:
     proof : Proof
         With up to `SHARD_TRACKS` of them, from all over the shard.
     """
-    return Proof(proof.nonce_path, proof.nonce, _sample(shard))
+    return replace(proof, tracks=_sample(shard))
 
 
 def open_files(pid: int) -> tuple[str, ...]:
@@ -271,22 +286,30 @@ def _unseen_output(proof: Proof) -> str:
     return "" if found == proof.nonce else f"{proof.nonce_path} (it is another file there)"
 
 
-def _unseen_sources(tracks: Sequence[Track]) -> str:
-    reasons = [reason for reason in map(_unopened, tracks) if reason]
+def _unseen_sources(tracks: Sequence[Track], allowed: Allowed) -> str:
+    reasons = [reason for track in tracks if (reason := _unopened(track, allowed))]
     if not is_doubtful(len(reasons), len(tracks)):
         return ""
     return f"{len(reasons)} of {len(tracks)} planned files, among them {reasons[0]}"
 
 
-def _unopened(track: Track) -> str:
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _unopened(track: Track, allowed: Allowed) -> str:
     """Say why a file cannot be opened; empty when it can."""
+    uri = allowed.followed(absolute(track.uri))
+    if refusal := allowed.refusal(uri):
+        return masked(f"{track.uri} ({refusal})")
     try:
-        if is_url(track.uri):
-            store, path = filesystem(track.uri)
+        if is_url(uri):
+            store, path = allowed.store(uri)
             store.invalidate_cache(path)
             store.info(path)
         else:
-            with open(absolute(track.uri), "rb") as file:
+            # Without waiting: it may be a pipe.
+            with open(uri, "rb", opener=_open_at_once) as file:
                 file.read(1)
     except ConfigError as exc:  # a package that this machine lacks
         return str(exc)

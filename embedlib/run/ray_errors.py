@@ -16,6 +16,9 @@ INFRASTRUCTURE = (
 )
 """What Ray raises when a machine or a process failed, not the code in it."""
 
+UNANSWERED = (rx.RayTaskError, *INFRASTRUCTURE)
+"""What comes in place of the answer of a node that was asked something."""
+
 LOOK = "look at memory and at Ray's logs, then run the same command"
 
 

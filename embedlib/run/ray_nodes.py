@@ -82,6 +82,7 @@ class Nodes:
             plan.run_id,
             shards=plan.shards.values(),
             with_sources=not plan.accept_missing,
+            allowed=plan.decode.allowed,
         )
 
     async def watch(self) -> None:

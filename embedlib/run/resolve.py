@@ -16,6 +16,7 @@ from embedlib.models.locks import read_weights
 from embedlib.models.nodes import resolve_output
 from embedlib.models.spec import EMBEDDINGS, Output
 from embedlib.models.store import WeightFile, is_onnx, locate
+from embedlib.models.trust import require_trust
 from embedlib.run.instances import Instance, instances, require_own_tables, untrained
 
 Found = TypeVar("Found")
@@ -137,9 +138,15 @@ def _located(instance: Instance, config: ExtractConfig) -> Prepared:
             raise
         instance = untrained(instance)
         file = locate(instance.spec)
+    _require_trust(file, name=instance.spec.base_name, config=own)
     prepared = Prepared(instance, own, file, (), ())
     embedding = _output(own.node, prepared) if own.node else file.outputs[0]
     return replace(prepared, outputs=(embedding,))
+
+
+def _require_trust(file: WeightFile | Head, *, name: str, config: ExtractConfig) -> None:
+    accepted = config.allow_unverified
+    require_trust(file.trust, name=name, path=file.path, sha256=file.sha256, accepted=accepted)
 
 
 def _shared_out(
@@ -164,6 +171,7 @@ def _shared_out(
 def _head(name: str, model: Prepared) -> Head:
     """Find a head of a model, which must give the embeddings that the head was made for."""
     head = locate_head(name, model=model.instance.spec)
+    _require_trust(head, name=name, config=model.config)
     own, read = model.file.outputs[0], model.outputs[0]
     if read.nodes != own.nodes:
         raise ConfigError(

@@ -198,7 +198,7 @@ def _run_group(
         try:
             plan = replace(_plan(root, group, wanted, staging), run_id=run_id)
             watcher.on_plan(plan)
-            signal_number = drive(plan, group.config, watcher.on_event)
+            signal_number = drive(plan, group.config, watcher.on_event, out=root)
         finally:
             replaced = staging.put_in_place(root)
     record = {"retried": list(statuses), **{name: asdict(one) for name, one in replaced.items()}}

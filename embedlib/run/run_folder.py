@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from embedlib.catalog.stores import Place
+from embedlib.catalog.stores import Place, StorePath
 from embedlib.catalog.uris import stored
 from embedlib.config import ExtractConfig
 from embedlib.errors import OutputError
@@ -90,6 +90,38 @@ def write_record(out: Place, run_id: str, *, name: str, text: str) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
+def renew_record(out: Place, run_id: str, *, name: str, text: str) -> None:
+    """Write a file into the folder of a run again and again, so that readers find all or nothing.
+
+    Unlike the files of a table it is not synced: a crash of the machine may take it along.
+
+    Parameters
+    ----------
+    out : Path or StorePath
+        The output folder.
+    run_id : str
+        Name of the run.
+    name : str
+        Of the file.
+    text : str
+        All of it.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full or not writable.
+    RunError
+        If the store does not answer.
+    """
+    folder = run_folder(out, run_id)
+    if isinstance(folder, StorePath):
+        write_record(out, run_id, name=name, text=text)
+        return
+    write_record(out, run_id, name=f".{name}.tmp", text=text)
+    with refusals(folder):
+        (folder / f".{name}.tmp").replace(folder / name)
+
+
 def run_configs(out: Place) -> Iterator[dict[str, Any]]:
     """Read what the runs of an output were told, the last one first.
 
@@ -109,10 +141,37 @@ def run_configs(out: Place) -> Iterator[dict[str, Any]]:
         If a file is damaged.
     """
     paths: list[Place] = [*(out / RUNS_FOLDER).glob(f"*/{CONFIG_FILE}")]
-    for path in sorted(paths, key=str, reverse=True):
-        try:
-            yield dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (yaml.YAMLError, TypeError, ValueError) as exc:
-            raise OutputError(
-                f"{path} is damaged", fix="restore it from a copy, or delete the folder of the run"
-            ) from exc
+    yield from map(_config, sorted(paths, key=str, reverse=True))
+
+
+def run_config(out: Place, run_id: str) -> dict[str, Any] | None:
+    """Read what one run was told.
+
+    Parameters
+    ----------
+    out : Path or StorePath
+        The output folder.
+    run_id : str
+        Name of the run.
+
+    Returns
+    -------
+    values : dict of str to Any or None
+        Fields of `ExtractConfig`, unchecked; None where there is no such run any more.
+
+    Raises
+    ------
+    OutputError
+        If the file is damaged.
+    """
+    path = run_folder(out, run_id) / CONFIG_FILE
+    return _config(path) if path.is_file() else None
+
+
+def _config(path: Place) -> dict[str, Any]:
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, TypeError, ValueError) as exc:
+        raise OutputError(
+            f"{path} is damaged", fix="restore it from a copy, or delete the folder of the run"
+        ) from exc

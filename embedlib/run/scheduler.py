@@ -49,10 +49,10 @@ from embedlib.run.events import (
     Write,
     Written,
 )
-from embedlib.run.flow import Flow, UnderWay
+from embedlib.run.flow import Attempt, Flow, UnderWay
 from embedlib.run.losses import Losses
 from embedlib.run.outbox import Outbox
-from embedlib.run.staff import Staff
+from embedlib.run.staff import Load, Staff
 from embedlib.run.starts import Starts
 from embedlib.run.tries import Tries
 
@@ -139,18 +139,47 @@ class Scheduler:
         return waiting + Counter(self._staff.n_held())
 
     @property
-    def bottleneck(self) -> str:
-        """Which stage the others wait for at this moment.
+    def budget_bytes(self) -> int:
+        """Limit for `in_flight_bytes`."""
+        return self._flow.budget_bytes
+
+    def loads(self) -> dict[str, Load]:
+        """Say how much the model workers have to do at this moment.
 
         Returns
         -------
-        stage : str
-            ``embed`` when every model worker has a chunk to work on, ``decode`` when one waits
-            for chunks, ``start`` before there are workers for both.
+        loads : dict of str to Load
+            Of each model of the run.
         """
-        if not (self._staff.n_slots and self._staff.can_decode):
-            return "start"
-        return "embed" if self._flow.n_busy_slots == self._staff.n_slots else "decode"
+        return dict.fromkeys(self._front_ends, Load()) | self._staff.loads(self._flow.n_waiting)
+
+    @property
+    def decoder_load(self) -> Load:
+        """How much the decode workers have to do: one is busy while a chunk is asked of it."""
+        return Load(self._staff.n_decoders, self._flow.n_pulling)
+
+    @property
+    def attempts(self) -> Mapping[str, Attempt]:
+        """What is under way, in the order in which it began; only to be looked at."""
+        return self._flow.attempts
+
+    @property
+    def is_anything_left(self) -> bool:
+        """Whether a shard has not begun, or is to begin again."""
+        return bool(self._backlog) and not self._is_draining
+
+    def n_writing(self) -> Counter[str]:
+        """Count the workers that write a part at this moment.
+
+        Returns
+        -------
+        n_writing : Counter of str
+            By model; none where workers decode for themselves.
+        """
+        slots: dict[str, str] = {}
+        for attempt in self._flow.attempts.values():
+            slots |= attempt.writing
+        return Counter(slots.values())
 
     def under_way(self) -> list[UnderWay]:
         """List the attempts, and what each of them waits for.

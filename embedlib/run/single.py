@@ -25,6 +25,7 @@ from embedlib.run.resolve import prepare_models
 
 OPTIONS = (
     "weights",
+    "allow_unverified",
     "node",
     "engine",
     "device",
@@ -79,8 +80,7 @@ def embed(
     elif sr is not None:
         raise ConfigError(f"sr={sr} is given with a file", fix="leave it out: the file knows")
     else:
-        track = _track_of(os.fspath(audio))
-        (row,) = _rows(ready, [track], decode_shard(Shard("", (track,), 0.0), ready.decode))
+        row = embed_track(_track_of(os.fspath(audio)), ready=ready)
     return vectors_of(row)
 
 
@@ -127,7 +127,34 @@ def ready_model(model: str, **options: Any) -> ReadyModel:
     """
     if isinstance(options.get("weights"), os.PathLike):
         options["weights"] = os.fspath(options["weights"])
-    return _load(model, tuple(sorted(options.items())))
+    hashable = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
+    }
+    return _load(model, tuple(sorted(hashable.items())))
+
+
+def embed_track(track: Track, *, ready: ReadyModel) -> TrackRow:
+    """Decode and embed one track.
+
+    Parameters
+    ----------
+    track : Track
+        Without a version, whatever its file holds now is taken.
+    ready : ReadyModel
+        What embeds it.
+
+    Returns
+    -------
+    row : TrackRow
+        Also where it failed; `vectors_of` tells.
+
+    Raises
+    ------
+    OSError
+        If a store or a disk fails.
+    """
+    (row,) = _rows(ready, [track], decode_shard(Shard("", (track,), 0.0), ready.decode))
+    return row
 
 
 def embed_arrays(
@@ -204,7 +231,8 @@ def _load(model: str, options: tuple[tuple[str, Any], ...]) -> ReadyModel:
             f"unknown option {unknown[0]!r}", fix=f"the options are {', '.join(OPTIONS)}"
         )
     # No source and no output: what is embedded does not come from a catalogue.
-    config = extract_config({"sources": [""], "models": [model], "out": "", **dict(options)})
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in options}
+    config = extract_config({"sources": [""], "models": [model], "out": "", **values})
     (prepared,) = prepare_models(config)
     job = model_job(prepared, folder=Path())
     return ReadyModel(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from embedlib.run.buckets import BucketQueue
 from embedlib.run.events import DecoderAdded, Dismiss, Recycle, SlotAdded
@@ -11,6 +12,25 @@ from embedlib.run.flow import Attempt
 
 ATTEMPTS_PER_SLOT = 2
 """One shard being embedded and one being decoded ahead, so that a model never waits for a start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much the workers of one kind have to do at this moment.
+
+    Attributes
+    ----------
+    n_workers : int
+        Those that are ready.
+    n_busy : int
+        Those of them that have something to work on.
+    n_chunks : int
+        Chunks that are with them or wait for them; none where they decode for themselves.
+    """
+
+    n_workers: int = 0
+    n_busy: int = 0
+    n_chunks: int = 0
 
 
 class Staff:
@@ -29,14 +49,9 @@ class Staff:
     # Who is there
 
     @property
-    def n_slots(self) -> int:
-        """Number of model workers."""
-        return len(self._models)
-
-    @property
-    def can_decode(self) -> bool:
-        """Whether there is anybody who decodes."""
-        return bool(self._decoders or self._self_decoding)
+    def n_decoders(self) -> int:
+        """Number of decode workers."""
+        return len(self._decoders)
 
     @property
     def can_start(self) -> bool:
@@ -72,6 +87,35 @@ class Staff:
             model = self._models[slot_id]
             counts[model] = counts.get(model, 0) + len(held)
         return counts
+
+    def loads(self, n_chunks: Mapping[str, int]) -> dict[str, Load]:
+        """Say how much the slots of each model have to do.
+
+        Parameters
+        ----------
+        n_chunks : mapping of str to int
+            Chunks that wait for each slot, where there are any.
+
+        Returns
+        -------
+        loads : dict of str to Load
+            By model; those without a slot are left out.
+        """
+        slots: defaultdict[str, list[str]] = defaultdict(list)
+        for slot_id, model in self._models.items():
+            slots[model].append(slot_id)
+        return {
+            model: Load(
+                n_workers=len(slot_ids),
+                n_busy=sum(self._is_busy(slot_id, n_chunks) for slot_id in slot_ids),
+                n_chunks=sum(n_chunks.get(slot_id, 0) for slot_id in slot_ids),
+            )
+            for model, slot_ids in slots.items()
+        }
+
+    def _is_busy(self, slot_id: str, n_chunks: Mapping[str, int]) -> bool:
+        has_shard = slot_id in self._self_decoding and bool(self._held[slot_id])
+        return has_shard or slot_id in n_chunks
 
     # Coming and going
 

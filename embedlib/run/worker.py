@@ -131,16 +131,14 @@ class ModelWorker:
         """
         from embedlib.run.decoding import decode_shard
 
-        started = time.perf_counter()
         chunks = decode_shard(shard, decode)
         try:
             while True:
                 self.embed(attempt_id, next(chunks))
         except StopIteration as end:
             stats: DecodeStats = end.value
-        decode_s = time.perf_counter() - started - self._embed_s[attempt_id]
         part = self.write(attempt_id, shard, file_attempt)
-        return replace(part, stage_s=(("decode", decode_s), *part.stage_s)), stats
+        return replace(part, stage_s=(("decode", stats.decode_s), *part.stage_s)), stats
 
     def forget(self, attempt_id: str) -> None:
         """Drop what is held of an attempt.

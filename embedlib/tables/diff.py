@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from embedlib.engines.bounds import MAX_RELATIVE_L2
+from embedlib.tables.distances import relative_l2
 from embedlib.tables.layout import OutLike
 from embedlib.tables.manifest import fingerprint_differences
 from embedlib.tables.parquet import parquet_file, read_rows
@@ -28,7 +30,7 @@ from embedlib.tables.snapshot import BATCH_BYTES
 from embedlib.tables.tracks import TrackTable
 from embedlib.tables.vectors import VectorColumn, vector_columns
 
-TOLERANCE: Final = 1e-5
+TOLERANCE: Final = MAX_RELATIVE_L2["f32"]
 """Relative l2 distance of vectors that different engines or machines made."""
 
 _STARTS: Final = "patch_t0_ms"
@@ -246,13 +248,6 @@ def _difference(
         return None
     if not np.issubdtype(one.dtype, np.floating) or one.size % n_dims:
         return sizes[0], "other values"
-    distance = _relative_l2(one.reshape(-1, n_dims), other.reshape(-1, n_dims))
+    # That of the pair that is farthest apart; NaN if one holds NaN.
+    distance = float(np.max(relative_l2(one.reshape(-1, n_dims), other.reshape(-1, n_dims))))
     return None if distance <= tolerance else (sizes[0], f"at relative l2 distance {distance:.1e}")
-
-
-def _relative_l2(one: NDArray[np.generic], other: NDArray[np.generic]) -> float:
-    """Give the distance of the pair of rows that is farthest apart; NaN if one holds NaN."""
-    first, second = one.astype(np.float64), other.astype(np.float64)
-    distances = np.linalg.norm(first - second, axis=1)
-    lengths = np.maximum(np.linalg.norm(first, axis=1), np.finfo(np.float64).tiny)
-    return float(np.max(distances / lengths))

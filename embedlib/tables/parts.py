@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embedlib.catalog.stores import Place
-from embedlib.records import PartResult, TrackRow
+from embedlib.engines.processor import processor_name
+from embedlib.records import PartResult, Status, TrackNote, TrackRow
 from embedlib.tables.durable import whole_file
 from embedlib.tables.manifest import ModelManifest
 from embedlib.tables.rows import rows_table
@@ -83,8 +84,8 @@ def write_part(
     rows : sequence of TrackRow
         One for each track of the shard, in that order.
     provenance : mapping of str to str
-        Kept in the footer: versions, engine, hardware, limits; ``machine`` is this host if not
-        given.
+        Kept in the footer: versions, engine, device; ``machine`` and ``processor`` are those of
+        this host if not given.
     stage_s : mapping of str to float, optional
         Seconds that went into the rows before, by stage.
 
@@ -115,6 +116,7 @@ def write_part(
         audio_s=sum(row.decoded.duration_s for row in rows),
         statuses=tuple(sorted(Counter(row.decoded.status.value for row in rows).items())),
         stage_s=(*(stage_s or {}).items(), ("write", time.perf_counter() - started_s)),
+        notes=tuple(_note(row) for row in rows if row.decoded.status is not Status.OK),
     )
 
 
@@ -179,8 +181,13 @@ def _footer(manifest: ModelManifest, provenance: Mapping[str, str]) -> dict[str,
         "n_dims": str(manifest.n_dims),
         "n_vectors": str(manifest.n_vectors),
     }
-    facts = {"machine": platform.node(), **provenance, **own}
+    here = {"machine": platform.node(), "processor": processor_name()}
+    facts = {**here, **provenance, **own}
     return {FOOTER_PREFIX + key: value for key, value in facts.items()}
+
+
+def _note(row: TrackRow) -> TrackNote:
+    return TrackNote(row.track.track_id, row.decoded.status.value, row.decoded.error)
 
 
 def _row_groups(rows: Sequence[TrackRow]) -> Iterator[list[TrackRow]]:

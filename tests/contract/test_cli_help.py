@@ -42,9 +42,20 @@ def test_the_verbs_are_these() -> None:
     top = {verb[0] for verb in VERBS}
     writing, reading = (
         {"plan", "extract", "retry", "index", "compact", "vacuum", "export", "explore"},
-        {"status", "verify", "failures", "diff", "files", "history", "drift", "submission-id"},
+        {
+            "status",
+            "verify",
+            "failures",
+            "provenance",
+            "repro",
+            "diff",
+            "files",
+            "history",
+            "drift",
+        },
     )
-    assert top == writing | reading | {"models", "tasks", "probe", "report", "search", "demo"}
+    others = {"models", "tasks", "probe", "report", "search", "submission-id", "repro"}
+    assert top == writing | reading | others | {"doctor", "demo"}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

@@ -181,3 +181,68 @@ def test_a_wrong_option_is_a_usage_error(run: Run) -> None:
     code, stdout, stderr = run("extract", "a.wav", "--hop", "31")
     assert (code, stdout) == (2, "")
     assert "--hop" in stderr
+
+
+def test_the_story_of_a_failed_track_has_its_rows_attempts_and_log(out: Path, run: Run) -> None:
+    code, stdout, stderr = run("failures", out, "--show", "b.mp3")
+    assert (code, stderr) == (0, "")
+    for words in ("track    b.mp3", f"model       {MODEL}", "undecodable", "is not audio"):
+        assert words in stdout
+    attempts, log = stdout.split("\n\n")[2:4]
+    assert "written" in attempts
+    assert "track=b.mp3 status=undecodable" in log
+    assert "shard=" in log
+
+
+def test_the_story_of_a_track_is_one_object(out: Path, run: Run) -> None:
+    code, stdout, stderr = run("failures", out, "--show", "b.mp3", "--json")
+    story = json.loads(stdout)
+    (attempt,) = story["attempts"]
+    assert (code, stderr) == (0, "")
+    assert story["rows"][MODEL]["status"] == "undecodable"
+    assert story["rows"][MODEL]["shard_id"] == story["shard_id"]
+    assert (attempt["outcome"], attempt["model"]) == ("written", MODEL)
+    assert attempt["run"] == next((out / "runs").glob("*/log-0.txt")).parent.name
+    assert any("track=b.mp3" in line for line in story["lines"])
+    assert not any("track=a.wav" in line for line in story["lines"])
+
+
+def test_a_track_that_there_is_not_is_an_error_that_names_near_ones(out: Path, run: Run) -> None:
+    code, stdout, stderr = run("failures", out, "--show", "c.mp3")
+    assert (code, stdout) == (1, "")
+    assert stderr.startswith(f"error: {out} has no track 'c.mp3'; near to it are 'b.mp3'")
+    assert stderr.count("\n") == 1
+
+
+def test_watching_ends_at_once_where_no_run_is_under_way(out: Path, run: Run) -> None:
+    code, stdout, stderr = run("status", out, "--watch")
+    (line,) = stdout.splitlines()
+    assert (code, stderr) == (0, "")
+    assert line.startswith("run 20")
+    assert line.endswith(": done")
+
+
+def test_watching_with_json_prints_an_object_per_look(out: Path, run: Run) -> None:
+    code, stdout, _ = run("status", out, "--watch", "--json")
+    (seen,) = map(json.loads, stdout.splitlines())
+    assert code == 0
+    assert (seen["runs"][0]["ended"], seen["runs"][0]["is_under_way"]) == ("done", False)
+    assert seen["runs"][0]["standing"]["statuses"] == {"ok": 1, "undecodable": 1}
+
+
+@pytest.mark.parametrize("every", ["2", "fast"])
+def test_a_time_between_looks_needs_a_unit(every: str, out: Path, run: Run) -> None:
+    code, _, stderr = run("status", out, "--watch", "--every", every)
+    assert code == 2
+    assert f"--every {every} is no duration" in stderr
+
+
+def test_a_run_that_was_cut_off_is_named_by_status(folder: Path, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("extract", folder, "--models", MODEL, "--out", out, "--local", "--quiet")
+    (record,) = (out / "runs").glob("*/progress.json")
+    values = json.loads(record.read_text()) | {"ended": "", "host": "gone", "written_unix_s": 1e9}
+    record.write_text(json.dumps(values))
+    assert "killed or cut off, last seen 2001-09-09T01:46:40Z on host gone" in run("status", out)[1]
+    code, stdout, _ = run("status", out, "--watch")
+    assert (code, stdout.count("killed or cut off")) == (1, 1)

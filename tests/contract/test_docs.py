@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shlex
 import signal
@@ -23,11 +24,14 @@ from embedlib.catalog.formats import BYTES_PER_S
 from embedlib.catalog.manifest_rows import is_manifest
 from embedlib.cli.app import app, spread
 from embedlib.cli.extract import NEW_FAILURES
+from embedlib.cli.logs import LEVEL_VARIABLE
 from embedlib.config import ExtractConfig, extract_config, preset_names
 from embedlib.errors import ConfigError, EmbedlibError
+from embedlib.models.cache import add
 from embedlib.models.folders import CACHE_VARIABLE
 from embedlib.models.graph_writer import GraphWriter
 from embedlib.models.heads import head_url
+from embedlib.models.model_files import FILES_VARIABLE
 from embedlib.models.registry import model_specs
 from embedlib.models.store import FOLDERS_VARIABLE
 from embedlib.probes.fit_rows import FIT_SCHEMA
@@ -43,12 +47,18 @@ README, ARCHITECTURE, CONTRIBUTING, CHANGELOG = DOCUMENTS = (
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
 )
-PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("fidelity", "probes", "performance"))
-VARIABLES = {FOLDERS_VARIABLE, CACHE_VARIABLE, "EMBEDLIB_TEST_DATA"}
+PAGES = tuple(sorted((ROOT / "docs").rglob("*.md")))
+VARIABLES = {
+    FOLDERS_VARIABLE,
+    CACHE_VARIABLE,
+    FILES_VARIABLE,
+    LEVEL_VARIABLE,
+    "EMBEDLIB_TEST_DATA",
+}
 DEVELOPERS_PATH = re.compile(r"(?<![\w.~])/(?:home|root|Users|work|tmp|mnt)/|\b[A-Z]:\\")
 
 every_document = pytest.mark.parametrize(
-    "document", [*DOCUMENTS, *PAGES], ids=lambda path: path.name
+    "document", [*DOCUMENTS, *PAGES], ids=lambda path: path.relative_to(ROOT).as_posix()
 )
 
 
@@ -102,12 +112,19 @@ def leaf_commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[s
 
 
 COMMANDS = dict(leaf_commands(get_command(app), ("embedlib",)))
-SHELL_LINES = [
-    line
-    for document in DOCUMENTS
-    for _, block in code_blocks(document, "bash")
-    for line in block.replace("\\\n", "").splitlines()
-]
+
+
+def shell_lines(document: Path) -> list[str]:
+    """Lines of the blocks of shell, without what is done with their output."""
+    lines = [
+        line
+        for _, block in code_blocks(document, "bash")
+        for line in block.replace("\\\n", "").splitlines()
+    ]
+    return [re.sub(r" > [\w./-]+$", "", line) for line in lines]
+
+
+SHELL_LINES = [line for document in (*DOCUMENTS, *PAGES) for line in shell_lines(document)]
 EMBEDLIB_LINES = [line for line in SHELL_LINES if line.startswith("embedlib ")]
 EXTRACT_LINES = [line for line in EMBEDLIB_LINES if line.startswith("embedlib extract ")]
 
@@ -125,6 +142,17 @@ def test_a_line_of_shell_is_one_that_embedlib_understands(line: str) -> None:
     assert not context.args
 
 
+@pytest.fixture
+def _models_of_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of models that pages show, named as the pages say."""
+    shown = [block for page in PAGES for _, block in code_blocks(page, "python")]
+    named = {found[1]: block for block in shown if (found := re.match(r"# (\w+\.py)\n", block))}
+    for name, block in named.items():
+        (tmp_path / name).write_text(block)
+    monkeypatch.setenv(FILES_VARIABLE, os.pathsep.join(str(tmp_path / name) for name in named))
+
+
+@pytest.mark.usefixtures("_models_of_pages")
 @pytest.mark.parametrize("line", EXTRACT_LINES)
 def test_the_models_heads_and_presets_of_a_line_of_shell_exist(line: str) -> None:
     path, arguments = split_command(line)
@@ -135,7 +163,8 @@ def test_the_models_heads_and_presets_of_a_line_of_shell_exist(line: str) -> Non
 
 
 def test_the_readme_shows_every_command() -> None:
-    shown = {split_command(line)[0] for line in EMBEDLIB_LINES}
+    lines = [line for line in shell_lines(README) if line.startswith("embedlib ")]
+    shown = {split_command(line)[0] for line in lines}
     assert shown == set(COMMANDS)
 
 
@@ -194,6 +223,7 @@ def _after_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setenv(FOLDERS_VARIABLE, str(tmp_path))
+    add(tmp_path / "mood_happy-msd-musicnn-1.pb", name="mood_happy-msd-musicnn-1")
 
 
 def write_head(path: Path) -> None:
@@ -261,7 +291,8 @@ def test_the_readme_has_every_column_with_its_type() -> None:
 
 
 def test_the_page_about_probes_has_every_column() -> None:
-    named = [name for row in table(PAGES[1], "The sweep") for name in in_code(row[0], r"^\w+$")]
+    rows = table(ROOT / "docs" / "probes.md", "The sweep")
+    named = [name for row in rows for name in in_code(row[0], r"^\w+$")]
     assert sorted(named) == sorted(FIT_SCHEMA.names)
 
 

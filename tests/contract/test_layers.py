@@ -26,6 +26,7 @@ ORDER = (
     "probes",
     "report",
     "search",
+    "doctor",
     "cli",
 )
 PACKAGE = Path(embedlib.__file__).parent
@@ -37,6 +38,7 @@ RAY_MODULES = {
     "run/cluster.py",
     "run/ray_backend.py",
     "run/ray_errors.py",
+    "run/ray_meters.py",
     "run/ray_nodes.py",
     "run/ray_stalls.py",
     "run/ray_streams.py",

@@ -12,6 +12,7 @@ import pytest
 
 import embedlib
 from embedlib.errors import ConfigError, FingerprintError, WeightsMissingError
+from embedlib.models.cache import add
 from embedlib.models.graph_writer import GraphWriter
 from embedlib.records import Float32
 
@@ -54,7 +55,7 @@ def head_metadata() -> str:
 def weights(
     in_this_process: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Weights:
-    """Those of a head that lies in a folder of EMBEDLIB_MODELS."""
+    """Those of a head that lies in a folder of EMBEDLIB_MODELS, and is locked in the cache."""
     rng = np.random.default_rng(440)
     # Small enough that no class takes it all.
     kernel = 0.01 * rng.standard_normal((200, 3), dtype=np.float32)
@@ -64,6 +65,7 @@ def weights(
     (folder / f"{HEAD}.json").write_text(head_metadata())
     folders = [str(folder), *filter(None, [os.environ.get("EMBEDLIB_MODELS")])]
     in_this_process.setenv("EMBEDLIB_MODELS", os.pathsep.join(folders))
+    add(folder / f"{HEAD}.pb", name=HEAD)
     return made
 
 

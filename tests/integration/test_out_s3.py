@@ -16,6 +16,8 @@ import embedlib
 from embedlib.catalog.stores import StorePath
 from embedlib.errors import ConfigError, RunError
 from embedlib.run.extract import RunSummary
+from embedlib.run.provenance import row_provenance
+from embedlib.run.repro import Verdict, repro
 from embedlib.run.unfinished import MARK_FILE, DecodingMark, left_behind
 from embedlib.tables.status import failures, status
 
@@ -115,6 +117,16 @@ def assert_same_rows(out: object, other: object, *, n_rows: int = 5) -> None:
     found = embedlib.diff(str(out), str(other))
     assert (found.differences, found.exact, found.n_rows) == ((), (MODEL,), n_rows)
     assert embedlib.verify(str(out)).problems == ()
+
+
+@pytest.mark.slow
+def test_a_row_in_a_store_tells_what_made_it_and_is_made_again(out: StorePath) -> None:
+    found = row_provenance(str(out), MODEL, "studio.wav")
+    assert found.commit is not None
+    assert found.run is not None
+    assert found.run.kind == "extract"
+    assert repro(str(out), MODEL, "studio.wav").verdict is Verdict.BIT_EQUAL
+    assert repro(f"{out}@1", MODEL, "text.mp3").verdict is Verdict.SAME_STATUS
 
 
 def test_an_output_in_a_store_has_the_rows_of_one_on_a_disk(

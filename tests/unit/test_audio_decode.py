@@ -71,7 +71,9 @@ def test_eight_planes_come_out_as_eight_channels(tmp_path: Path) -> None:
     np.testing.assert_allclose(decoded[:, 4_000:40_000].max(axis=1), levels[:, 0], atol=0.06)
 
 
-@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"])
+@pytest.mark.parametrize(
+    "codec", ["pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_s64le", "pcm_f32le", "pcm_f64le"]
+)
 def test_all_widths_of_wav_give_the_same_samples(
     tmp_path: Path, rng: np.random.Generator, codec: str
 ) -> None:

@@ -15,6 +15,7 @@ from embedlib.catalog.shards import ShardSize
 from embedlib.cli import progress as module
 from embedlib.cli.progress import Progress
 from embedlib.records import PartResult, Shard, Track
+from embedlib.run import advance
 from embedlib.run.driver import RunPlan
 from embedlib.run.events import Decoded, DecoderAdded, Embedded, SlotAdded, Tick, Written
 from embedlib.run.job import DecodeJob
@@ -67,7 +68,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
+    for each in (module, advance):
+        monkeypatch.setattr(each, "time", clock)
     return clock
 
 
@@ -93,7 +95,7 @@ def test_the_line_counts_tracks_audio_speed_failures_and_time_left(
     progress.on_event(Embedded("a0", 0, "m"), scheduler)
     progress.on_event(Written("a0", part("s0", failed=1)), scheduler)
     assert progress.line().startswith(
-        "2/6 tracks  0.02 h of audio  10x real time  1 failed  ETA 0:00:12  bound by "
+        "2/6 tracks  0.02 h of audio  10x real time  1 failed  ETA 0:00:12  "
     )
 
 
@@ -129,11 +131,11 @@ def test_the_stage_that_other_workers_wait_for_is_named(clock: Clock, pipe: Cons
     progress, plan = Progress(pipe), plan_of(1)
     scheduler = plan.scheduler()
     progress.on_plan(plan)
-    assert progress.line().endswith("bound by start")
-    for event in (DecoderAdded("d"), SlotAdded("w", "m")):
+    assert progress.line().endswith("  starting workers")
+    for event in (DecoderAdded("d", "node"), SlotAdded("w", "m", node_id="node"), Tick()):
         scheduler.on(event)
-    progress.on_event(Embedded("a0", 0, "m"), scheduler)
-    assert progress.line().endswith("bound by decode")
+        progress.on_event(event, scheduler)
+    assert progress.line().endswith("  decode-bound: 1 of 1 model workers idle")
 
 
 @pytest.mark.parametrize("stage", ["decode", "embed"])
@@ -145,7 +147,7 @@ def test_the_longest_stage_of_a_part_that_one_worker_made_is_named(
     stage_s = {"decode": 1.0, "embed": 1.0} | {stage: 2.0}
     made = replace(part("s0"), stage_s=tuple(stage_s.items()))
     progress.on_event(Written("a0", made), plan.scheduler())
-    assert progress.line().endswith(f"bound by {stage}")
+    assert progress.line().endswith(f"bound by {stage}: 67 % of the time")
 
 
 def test_time_left_is_unknown_before_a_shard_is_done(clock: Clock, pipe: Console) -> None:

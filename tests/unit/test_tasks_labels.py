@@ -142,6 +142,13 @@ def test_the_last_part_of_the_name_is_the_label() -> None:
     assert labels.counts == (("without a label in the name", 1),)
 
 
+def test_the_folders_of_a_name_can_be_the_label() -> None:
+    options = {"pattern": "^([a-z]+)/", "whole_id": True}
+    labels = by_names(options, "hat/x/bd_1.wav", "bd/hat_2.wav", "3.wav")
+    assert [track.label for track in labels.tracks] == ["bd", "hat"]
+    assert labels.counts == (("without a label in the name", 1),)
+
+
 def test_labels_of_few_tracks_are_left_out_even_if_they_are_no_class() -> None:
     labels = by_names({"pattern": "^([a-z]+)", "min_tracks": 2}, "bd1", "bd2", "hat1", "ride1")
     assert [track.name for track in labels.tracks] == ["bd1", "bd2"]

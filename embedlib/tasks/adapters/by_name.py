@@ -1,4 +1,4 @@
-"""Labels from the names of the tracks, by a regular expression."""
+"""Labels from the names of the tracks or of their folders, by a regular expression."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class Options(BaseModel):
     pattern : str
         Regular expression with one group, which is the label. It is searched for in the last part
         of the id, after the last ``/``.
+    whole_id : bool
+        Search the whole id, folders included: ``^([^/]+)/`` makes the first folder the label.
     min_tracks : int > 0
         Labels that fewer tracks have are left out.
     """
@@ -28,6 +30,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     pattern: str
+    whole_id: bool = False
     min_tracks: int = Field(default=1, ge=1)
 
     @field_validator("pattern")
@@ -48,7 +51,7 @@ def read_labels(request: LabelRequest) -> LabelSet:
     Parameters
     ----------
     request : LabelRequest
-        With ids of a catalogue, and a task with the options `pattern` and `min_tracks`.
+        With ids of a catalogue, and a task with the fields of `Options` as options.
 
     Returns
     -------
@@ -78,7 +81,7 @@ def read_labels(request: LabelRequest) -> LabelSet:
             f"the labels of {task.name} are in the names of tracks, and there is none",
             fix="give an output that has a catalogue, or a folder of audio",
         )
-    label_of = {track_id: _label(track_id, options.pattern) for track_id in ids}
+    label_of = {track_id: _label(track_id, options) for track_id in ids}
     n_of = Counter(label for label in label_of.values() if label)
     if not n_of:
         raise CatalogError(
@@ -93,8 +96,9 @@ def read_labels(request: LabelRequest) -> LabelSet:
     return label_set(task, kept, counts=_counts(n_of, options.min_tracks, n_ids=len(ids)))
 
 
-def _label(track_id: str, pattern: str) -> str:
-    found = re.search(pattern, track_id.rpartition("/")[2])
+def _label(track_id: str, options: Options) -> str:
+    text = track_id if options.whole_id else track_id.rpartition("/")[2]
+    found = re.search(options.pattern, text)
     return (found[1] or "") if found else ""
 
 

@@ -1,0 +1,1 @@
+"""The running machine: facts that are read of it, what is judged of them, and what mends it."""
