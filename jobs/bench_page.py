@@ -11,11 +11,10 @@ from typing import Any, Final
 from bench_bars import BAR_HEIGHT, WIDTH, Drawing, drawing
 from bench_figures import facts_of
 from bench_show import figure_text, table_of
-from markupsafe import Markup
 
 from embedlib.errors import OutputError
 from embedlib.report.markdown import escaped
-from embedlib.report.templating import environment, policy_hash, template_text
+from embedlib.report.templating import environment, sealed, template_text
 
 PAGE: Final = "index.html"
 HOLDS, BROKEN = "holds", "broken"
@@ -170,15 +169,12 @@ def page_text(sections: Sequence[Section]) -> str:
     Returns
     -------
     text : str
-        HTML. Its policy allows no request, and no script but its own, by hash.
+        HTML, `sealed`.
     """
-    script = template_text("page.js")
     style = template_text("page.css") + _STYLE.read_text(encoding="utf-8")
     template = environment().from_string(_TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
-        script=Markup(script),
-        script_hash=policy_hash(script),
-        style=Markup(style),
+        sealed(script=template_text("page.js"), style=style),
         sections=sections,
         text_columns=text_columns,
         bar_height=BAR_HEIGHT,

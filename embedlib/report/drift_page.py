@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from markupsafe import Markup
-
 from embedlib.catalog.stores import Place
 from embedlib.report.drift_figure import durations_svg
 from embedlib.report.drift_records import Drift
@@ -22,7 +20,7 @@ from embedlib.report.drift_tables import (
 from embedlib.report.drift_text import alarms, side_text
 from embedlib.report.plots import Panel
 from embedlib.report.svg import styled
-from embedlib.report.templating import environment, policy_hash, template_text
+from embedlib.report.templating import environment, sealed, template_text
 from embedlib.tables.durable import refusals, whole_file
 
 
@@ -37,17 +35,14 @@ def drift_page_text(drift: Drift) -> str:
     Returns
     -------
     text : str
-        HTML. Its policy allows no request, and no script but its own, by hash.
+        HTML, `sealed`.
     """
-    script = template_text("page.js")
     style = template_text("page.css") + template_text("drift.css")
     return (
         environment()
         .get_template("drift.html.j2")
         .render(
-            script=Markup(script),
-            script_hash=policy_hash(script),
-            style=Markup(style),
+            sealed(script=template_text("page.js"), style=style),
             before=side_text(drift.first),
             after=side_text(drift.second),
             alarms=alarms(drift),

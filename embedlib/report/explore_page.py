@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from markupsafe import Markup
-
 from embedlib.report.explore_chart import Chart
 from embedlib.report.explore_colours import MAX_CLASSES, PALETTES, SCALES, Classes
 from embedlib.report.explore_files import IDS_PER_FILE, TRACKS_PER_FILE
 from embedlib.report.explore_layout import Layout
-from embedlib.report.templating import environment, policy_hash, template_text
+from embedlib.report.templating import environment, sealed, template_text
 
 SCRIPTS: Final = (
     "explore_data.js",
@@ -41,20 +39,20 @@ def explore_page_text(chart: Chart, *, paths: Mapping[str, str]) -> str:
     Returns
     -------
     text : str
-        HTML. Its policy lets no script run but its own, by hash, and those that this one loads;
-        and no request go out but for audio, to the kinds of addresses that the tracks have.
+        HTML, `sealed` but for the scripts of its data, which its own script loads, and for audio
+        from the kinds of addresses that the tracks have.
     """
     script = "\n".join(map(template_text, SCRIPTS))
-    style = template_text("explore.css")
     return (
         environment()
         .get_template("explore.html.j2")
         .render(
-            script=Markup(script),
-            script_hash=policy_hash(script),
-            style=Markup(style),
-            style_hash=policy_hash(style),
-            media=_media(chart.population.audio),
+            sealed(
+                script=script,
+                style=template_text("explore.css"),
+                loads_scripts=True,
+                media=_media(chart.population.audio),
+            ),
             chart=chart,
             layout=_layout_sentence(chart.layout),
             facts=_facts(chart, paths),
@@ -81,10 +79,9 @@ def _facts(chart: Chart, paths: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-def _media(audio: Sequence[str]) -> str:
-    """List the schemes that audio comes from, for the policy."""
-    found = [scheme for scheme in _MEDIA if any(url.startswith(scheme) for url in audio)]
-    return " ".join(found) or "'none'"
+def _media(audio: Sequence[str]) -> list[str]:
+    """List the schemes that audio comes from."""
+    return [scheme for scheme in _MEDIA if any(url.startswith(scheme) for url in audio)]
 
 
 def _layout_sentence(layout: Layout) -> str:

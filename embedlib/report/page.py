@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from markupsafe import Markup
-
 from embedlib.probes.score_records import Scores
 from embedlib.report.cautions import cautions
 from embedlib.report.facts import Facts
@@ -23,7 +21,7 @@ from embedlib.report.other_tables import (
 )
 from embedlib.report.paper_table import LEGEND, PaperTable
 from embedlib.report.plots import rank_panels, task_plots
-from embedlib.report.templating import environment, policy_hash, template_text
+from embedlib.report.templating import environment, sealed, template_text
 
 TEXT_COLUMNS: Final = frozenset(
     ("Task", "Protocol", "Model", "Model A", "Model B", "Chosen", "Verdict", "Fingerprint")
@@ -46,15 +44,12 @@ def page_text(table: PaperTable, scores: Scores, *, facts: Facts) -> str:
     Returns
     -------
     text : str
-        HTML. Its policy allows no request, and no script but its own, by hash.
+        HTML, `sealed`.
     """
-    script = template_text("page.js")
     pages = environment()
     pages.filters |= {"points": points, "signed": signed, "span": span}
     return pages.get_template("page.html.j2").render(
-        script=Markup(script),
-        script_hash=policy_hash(script),
-        style=Markup(template_text("page.css")),
+        sealed(script=template_text("page.js"), style=template_text("page.css")),
         table=table,
         scores=scores,
         summary=_summary(table),

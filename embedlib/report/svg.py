@@ -1,7 +1,8 @@
 """From a matplotlib figure to SVG that can stand inside a page, the same bytes every time.
 
 Many drawings share one page, where an id must be unique, so that drawings have none: they are made
-of lines, areas and texts alone, without what refers to an id (clip paths, markers, gradients).
+of lines, areas and texts alone, without what refers to an id (clip paths, markers, gradients). Nor
+have they style attributes, which the policy of the page forbids: each property is an attribute.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ _IN_TAG: Final = (
     (re.compile(r" id=\"[^\"]*\"| transform=\"rotate\(-0 [^\"]*\"| font-family: [^;\"]*;"), ""),
     (re.compile(r"(\d\.\d)\d+"), r"\1"),
 )
+_STYLE_ATTRIBUTE: Final = re.compile(r" style=\"([^\"]*)\"")
 _BETWEEN_TAGS: Final = re.compile(r">\s+<")
 
 
@@ -86,4 +88,10 @@ def _slim(tag: str) -> str:
     """Put a tag on one line, numbers to a tenth of a point, without what says nothing."""
     for pattern, replacement in _IN_TAG:
         tag = pattern.sub(replacement, tag)
-    return tag
+    return _STYLE_ATTRIBUTE.sub(lambda style: _presentation(style[1]), tag)
+
+
+def _presentation(style: str) -> str:
+    """Write each property of a style as the attribute of the same name (SVG 2, section 6.6)."""
+    properties = [each.partition(":") for each in style.split(";") if each.strip()]
+    return "".join(f' {name.strip()}="{value.strip()}"' for name, _, value in properties)

@@ -181,17 +181,19 @@ def elements_of() -> Callable[[str], Elements]:
 
 @pytest.fixture
 def assert_sealed(elements_of: Callable[[str], Elements]) -> Callable[[str], None]:
-    """Check that a page has one script, which its policy names, and asks for nothing outside."""
+    """Check that a page has one script and one style, by hash, and asks for nothing outside."""
 
     def check(text: str) -> None:
-        (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
-        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
-        assert policy.startswith("default-src 'none'")
-        assert f"script-src 'sha256-{digest}';" in policy
+        assert policy.startswith("default-src 'none'; ")
+        assert "unsafe" not in policy
+        for tag in ("script", "style"):
+            (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, flags=re.DOTALL)
+            digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+            assert f"; {tag}-src 'sha256-{digest}';" in policy
         for tag, attributes in elements_of(text).tags:
             assert tag not in {"link", "img", "iframe", "object", "image", "use"}
-            assert not {"src", "srcset", "action"} & attributes.keys()
+            assert not {"src", "srcset", "action", "style"} & attributes.keys()
             assert (attributes.get("href") or "#").startswith("#")
             assert not [name for name in attributes if name.startswith("on")]
 
