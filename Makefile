@@ -5,9 +5,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-SOURCES := embedlib jobs tests cluster docker
+SOURCES := embedlib jobs tests cluster docker docs
 
-.PHONY: setup demo test test-all check format bench lock clean
+.PHONY: setup demo test test-all check docs audit format bench lock clean
 
 setup: $(STAMP)
 
@@ -31,6 +31,17 @@ check: setup
 	$(VENV)/bin/ruff format --check $(SOURCES)
 	$(VENV)/bin/mypy
 	$(PY) -m numpydoc.hooks.validate_docstrings $$(git ls-files 'embedlib/*.py')
+	$(VENV)/bin/shellcheck .ci/run cluster/*.sh cluster/*.sbatch
+	$(VENV)/bin/hadolint docker/Dockerfile
+	$(PY) -m mkdocs build --quiet --strict
+
+# The documents as a site, into build/docs; a warning fails it.
+docs: setup
+	$(PY) -m mkdocs build --quiet --strict
+
+# Known vulnerabilities (needs the network), licences, secrets.
+audit: setup
+	$(PY) jobs/audit.py
 
 format: setup
 	$(VENV)/bin/ruff check --fix $(SOURCES)
@@ -46,7 +57,7 @@ bench: setup
 lock:
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet --upgrade ".[dev]"
-	build/lock/bin/pip freeze --exclude embedlib \
+	build/lock/bin/pip freeze --all --exclude embedlib --exclude pip --exclude wheel \
 	  | sed "/^essentia-tensorflow/s/$$/; sys_platform == 'linux' and platform_machine == 'x86_64'/" \
 	  > requirements.lock
 
