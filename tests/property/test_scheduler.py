@@ -460,7 +460,7 @@ def test_attempts_per_model_and_shard_are_bounded(world: World) -> None:
     assert all(count <= limits[shard] for (_, shard), count in tries.items())
 
 
-@many
+@some
 @given(freezing)
 def test_a_worker_that_never_answers_does_not_hold_up_the_run(world: World) -> None:
     world.run()

@@ -70,6 +70,7 @@ def test_sizes_of_tables_are_compared_within_a_round(bench: ModuleType) -> None:
     assert found["many files / few files, batches of 1"] == 0.5
 
 
+@pytest.mark.slow
 def test_small_tables_have_all_figures_and_break_impossible_limits(
     bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

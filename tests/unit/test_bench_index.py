@@ -29,6 +29,7 @@ def bench() -> Iterator[ModuleType]:
         yield importlib.import_module("bench_index")
 
 
+@pytest.mark.slow
 def test_nights_of_both_kinds_find_what_is_there_and_leave_a_whole_output(
     bench: ModuleType, tmp_path: Path
 ) -> None:

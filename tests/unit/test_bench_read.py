@@ -66,6 +66,7 @@ def test_figures_hold_embedlib_against_a_plain_file_and_python_objects(bench: Mo
     assert figures["wide parts, means, all cores / to_pylist"] == 8.0
 
 
+@pytest.mark.slow
 def test_all_sides_read_tables_whose_values_were_compared(
     bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
