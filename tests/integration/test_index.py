@@ -98,6 +98,7 @@ def config_of(music: Path, out: Path, **options: Any) -> ExtractConfig:
         "models": [MUSICNN],
         "out": str(out),
         "local": True,
+        "shard_hours": 1e-9,  # a shard for each track
     }
     return extract_config(values | options)
 

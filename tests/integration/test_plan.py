@@ -111,7 +111,7 @@ def test_people_get_a_line_and_a_table(command: Command, mixed_clips: Path, tmp_
     ended = command("plan", mixed_clips, "--models", MUSICNN, "--out", tmp_path / "out")
     first, header, row = ended.stdout.splitlines()
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert first.startswith("5 of 5 tracks to do in 5 shards, about 0.0")
+    assert first.startswith("5 of 5 tracks to do in 1 shards, about 0.0")
     assert header.split() == ["model", "rows", "hours", "patches", "MB"]
     assert row.split()[:2] == [MUSICNN, "5"]
 
