@@ -114,7 +114,7 @@ def build(
     from embedlib.models.registry import model_spec
     from embedlib.models.store import build as build_weights
 
-    _print_file(build_weights(model_spec(name), seed=seed), json=json)
+    _print_file(build_weights(model_spec(name), seed=seed, anew=True), json=json)
 
 
 @app.command()

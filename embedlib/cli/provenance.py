@@ -124,11 +124,12 @@ def _table(table: TableFacts) -> dict[str, Any]:
 
 def _graph(manifest: ModelManifest) -> dict[str, Any]:
     random = {"builder version": manifest.builder_version, "seed": manifest.seed}
-    weights = random if manifest.untrained else {"sha256": manifest.graph_sha256}
+    sha256 = {"sha256": manifest.graph_sha256} if manifest.graph_sha256 else {}
     return {
         "spec": manifest.spec,
         "untrained": "yes" if manifest.untrained else "no",
-        **weights,
+        **(random if manifest.untrained else {}),
+        **sha256,
         "node": manifest.node,
         "readout": f"{manifest.readout} (version {manifest.readout_version})",
         "dimensions": manifest.n_dims,

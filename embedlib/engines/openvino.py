@@ -6,6 +6,7 @@ that the next load of the same graph takes a fraction of the time and the memory
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,12 @@ from embedlib.engines.openvino_core import import_openvino, openvino_core
 from embedlib.errors import ModelError
 from embedlib.models.tensors import tensor_name
 from embedlib.records import Float32
+
+# Lines of OpenVINO 2026.4 that say where it found out, not what is wrong.
+_PLACES = re.compile(
+    r"Check '|Exception from |FrontEnd API failed|Model wasn't fully converted|While validating "
+    r"|-- .* with a message:$|Summary:$"
+)
 
 
 class OpenVinoEngine:
@@ -45,13 +52,13 @@ class OpenVinoEngine:
 
     def __init__(self, spec: GraphSpec) -> None:
         ov = import_openvino()
+        errors = _load_errors()
         try:
-            with memory_errors(spec, RuntimeError):
+            with memory_errors(spec, *errors):
                 self._load(ov, spec)
-        except RuntimeError as exc:
-            reason = str(exc).strip().splitlines()[-1]
+        except errors as exc:
             raise ModelError(
-                f"OpenVINO cannot use {spec.path.name}: {reason}",
+                f"OpenVINO cannot use {spec.path.name}: {_reason(exc)}",
                 fix="look at the file with `embedlib models nodes`, or take --engine essentia",
             ) from exc
 
@@ -84,6 +91,27 @@ class OpenVinoEngine:
         with memory_errors(self._spec, RuntimeError):
             self._request.infer([self._tensor])
             return tuple(np.array(output.data, dtype=np.float32) for output in self._outputs)
+
+
+def _load_errors() -> tuple[type[Exception], ...]:
+    """Give what OpenVINO raises when it reads, converts or compiles; they share no class."""
+    from openvino import frontend
+
+    return (
+        RuntimeError,
+        frontend.GeneralFailure,
+        frontend.InitializationFailure,
+        frontend.NotImplementedFailure,
+        frontend.OpConversionFailure,
+        frontend.OpValidationFailure,
+    )
+
+
+def _reason(exc: Exception) -> str:
+    """Give the first line of an error of OpenVINO that says what is wrong."""
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    telling = (line for line in lines if not _PLACES.match(line))
+    return next(telling, lines[-1] if lines else type(exc).__name__)
 
 
 def _convert(spec: GraphSpec, *, sha256: str) -> Any:

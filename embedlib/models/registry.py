@@ -86,8 +86,8 @@ def model_spec(name: str) -> ModelSpec:
     Raises
     ------
     ConfigError
-        If there is no such model; the message names those with a similar name. Or if an installed
-        package or a file that is named offers models that cannot be taken.
+        If there is no such model; the message names up to three with a similar name. Or if an
+        installed package or a file that is named offers models that cannot be taken.
 
     Examples
     --------
@@ -99,10 +99,30 @@ def model_spec(name: str) -> ModelSpec:
     specs = _specs()
     base_name = name.removeprefix(UNTRAINED_PREFIX)
     if base_name not in specs:
-        close = get_close_matches(base_name, specs, cutoff=0.5) or list(specs)
-        raise ConfigError(f"unknown model {name!r}", fix=f"did you mean {' or '.join(close)}?")
+        raise ConfigError(f"unknown model {name!r}", fix=_ways_to(base_name, specs))
     spec = specs[base_name]
     return spec.as_untrained() if name.startswith(UNTRAINED_PREFIX) else spec
+
+
+def comes_with_embedlib(spec: ModelSpec) -> bool:
+    """Tell a model of embedlib's own from one of a package or of a file.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Any, trained or not.
+
+    Returns
+    -------
+    is_own : bool
+        By its name, which no other model may have.
+
+    Examples
+    --------
+    >>> comes_with_embedlib(model_spec("untrained-msd-vgg-1"))
+    True
+    """
+    return spec.base_name in _own_specs()
 
 
 def collect_specs(
@@ -128,7 +148,7 @@ def collect_specs(
         If an entry point or a file cannot be loaded, gives anything but specs, or a name that is
         taken. The message names the entry point and its distribution, or the file.
     """
-    specs = _own_specs()
+    specs = dict(_own_specs())
     for plugin in in_order(plugins):
         for spec in _offered(plugin):
             if spec.name in specs:
@@ -146,15 +166,38 @@ def collect_specs(
 
 
 def _specs() -> Mapping[str, ModelSpec]:
-    return _collected(os.environ.get(FILES_VARIABLE, ""))
+    files = named_files(os.environ.get(FILES_VARIABLE, ""))
+    return _collected(files, tuple(map(_state, files)))
 
 
 @cache
-def _collected(files: str) -> Mapping[str, ModelSpec]:
-    return collect_specs(entry_points(group=ENTRY_POINT_GROUP), files=named_files(files))
+def _collected(
+    files: tuple[Path, ...], states: tuple[tuple[int, int], ...]
+) -> Mapping[str, ModelSpec]:
+    """Collect all models, once for each state of the files."""
+    return collect_specs(entry_points(group=ENTRY_POINT_GROUP), files=files)
 
 
-def _own_specs() -> dict[str, ModelSpec]:
+def _state(path: Path) -> tuple[int, int]:
+    """Tell an edited file from what it was; one that is gone is refused when it is run."""
+    if not path.is_file():
+        return 0, 0
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _ways_to(name: str, specs: Iterable[str]) -> str:
+    """Say what an unknown name may have been meant for."""
+    if close := get_close_matches(name, specs, n=3, cutoff=0.5):
+        return f"did you mean {' or '.join(close)}?"
+    listed = "choose one of `embedlib models list`"
+    if os.environ.get(FILES_VARIABLE):
+        return listed
+    return f"{listed}, or let {FILES_VARIABLE} name the file of a model of your own"
+
+
+@cache
+def _own_specs() -> Mapping[str, ModelSpec]:
     modules = sorted(module.name for module in pkgutil.iter_modules(families.__path__))
     found = [
         spec for name in modules for spec in import_module(f"{families.__name__}.{name}").SPECS

@@ -2,7 +2,7 @@
 
 A file is searched for in this order: the path that the caller gives, the folders of
 ``EMBEDLIB_MODELS``, the cache (``EMBEDLIB_CACHE``, else ``~/.cache/embedlib``). Untrained models
-are built into the cache when they are first wanted. Who prefers ONNX gets the ``.onnx`` file of the
+are built into the cache when they are wanted. Who prefers ONNX gets the ``.onnx`` file of the
 same stem where one lies in any of these folders, else the ``.pb``.
 
 A file is held against the sha256 in its spec or, where none is known, against the one that was
@@ -19,18 +19,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from embedlib.errors import ConfigError, ModelError, WeightsMissingError
-from embedlib.models.builder import BUILDER_VERSION, build_untrained
+from embedlib.models.builder_files import build_into
 from embedlib.models.folders import cache_folder
 from embedlib.models.graph import parse_graph
 from embedlib.models.locks import (
     checked_sha256,
-    keep_weights,
     locked_sha256,
     read_weights,
     require_sha256,
 )
 from embedlib.models.metadata import check_metadata, metadata_path, read_metadata
-from embedlib.models.nodes import SpecNodes, check_nodes, named_nodes, resolve_spec
+from embedlib.models.nodes import SpecNodes, check_nodes, named_nodes
 from embedlib.models.spec import UNTRAINED_PREFIX, ModelSpec, Output
 from embedlib.models.trust import Trust, trust_in
 
@@ -133,8 +132,10 @@ def locate(
     return WeightFile(found, sha256, False, nodes.input_node, nodes.outputs, trust)
 
 
-def build(spec: ModelSpec, *, seed: int = 0) -> WeightFile:
-    """Build the untrained twin of a model into the cache, where it is not there yet.
+def build(spec: ModelSpec, *, seed: int = 0, anew: bool = False) -> WeightFile:
+    """Build the untrained twin of a model into the cache.
+
+    One of embedlib's own is built where it is not there yet, any other each time.
 
     Parameters
     ----------
@@ -142,6 +143,8 @@ def build(spec: ModelSpec, *, seed: int = 0) -> WeightFile:
         The model, by its own name or the untrained one.
     seed : int >= 0
         Source of the weights.
+    anew : bool
+        Whether to write the file even where the same one is in the cache.
 
     Returns
     -------
@@ -151,22 +154,16 @@ def build(spec: ModelSpec, *, seed: int = 0) -> WeightFile:
     Raises
     ------
     HashMismatchError
-        If the file in the cache is not the one that was built.
+        If the file in the cache is not the one that was built; not where it is built anew.
+    ModelError
+        If a model that does not come with embedlib writes a graph that cannot be taken.
     ConfigError
         If the seed is negative, or nothing here can write the graph of the model.
     """
     spec = spec if spec.untrained else spec.as_untrained()
-    path = weights_folder() / f"{spec.name}.v{BUILDER_VERSION}.seed{seed}.pb"
-    locked = locked_sha256(path)
-    if not path.is_file() or locked is None:
-        graph = build_untrained(spec, seed=seed)
-        locked = hashlib.sha256(graph).hexdigest()
-        keep_weights(path, graph, sha256=locked, source=f"embedlib models build, seed {seed}")
-    sha256 = checked_sha256(path, expected=locked)
-    nodes = named_nodes(spec) or resolve_spec(
-        spec, parse_graph(read_weights(path), origin=str(path))
-    )
-    return WeightFile(path, sha256, True, nodes.input_node, nodes.outputs, Trust.BUILT)
+    file = build_into(weights_folder(), spec, seed=seed, anew=anew)
+    nodes = file.nodes
+    return WeightFile(file.path, file.sha256, True, nodes.input_node, nodes.outputs, Trust.BUILT)
 
 
 def weights_name(spec: ModelSpec, *, onnx: bool = False) -> str:
@@ -338,11 +335,8 @@ def _checked(spec: ModelSpec, path: Path) -> tuple[str, SpecNodes]:
 
 
 def _missing(spec: ModelSpec) -> WeightsMissingError:
-    ways = [
-        f"fetch them with `embedlib models pull {spec.name}`"
-        if spec.weights.urls
-        else f"bring your own with `embedlib models add FILE --as {spec.name}`"
-    ]
+    ways = [f"fetch them with `embedlib models pull {spec.name}`"] if spec.weights.urls else []
+    ways.append(f"bring a file of yours with `embedlib models add FILE --as {spec.name}`")
     if spec.write_graph is not None:
         ways.append(
             f"take {UNTRAINED_PREFIX}{spec.name}, a stand-in with random weights that "

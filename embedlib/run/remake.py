@@ -167,10 +167,11 @@ def _other_numbers(
     manifest: ModelManifest, differences: Sequence[tuple[str, str, str]]
 ) -> FingerprintError:
     listed = ", ".join(f"{name}={old} (here {new})" for name, old, new in differences)
-    is_weights = any(name == "graph_sha256" for name, _, _ in differences)
+    changed = {name for name, _, _ in differences}
+    is_weights = "graph_sha256" in changed and not manifest.untrained
     return FingerprintError(
         f"{manifest.model} was made with {listed}",
         fix="give the weights that it was made with by --weights FILE"
         if is_weights
-        else "take the embedlib that `embedlib provenance` names, and the same heads",
+        else "take the embedlib that `embedlib provenance` names, the same heads and model files",
     )

@@ -94,7 +94,7 @@ class ModelManifest:
     untrained : bool
         Whether the weights are random.
     graph_sha256 : str
-        Of the graph file; empty when untrained.
+        Of the graph file; empty for the untrained models that come with embedlib.
     builder_version, seed : int or None
         What an untrained graph was built from; None when trained.
     node : str

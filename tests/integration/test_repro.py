@@ -241,10 +241,11 @@ def test_a_pinned_model_takes_no_other_file(
         repro(out, "msd-musicnn-1", "a.wav")
 
 
-def test_a_stand_in_of_another_builder_is_refused(of_song: Path) -> None:
+@pytest.mark.parametrize(("field", "value"), [("builder_version", 0), ("graph_sha256", "cd" * 32)])
+def test_a_stand_in_of_another_builder_is_refused(of_song: Path, field: str, value: object) -> None:
     path = of_song / MODEL / "model.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"builder_version": 0}))
-    with pytest.raises(FingerprintError, match=r"builder_version=0 \(here .*take the embedlib"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(FingerprintError, match=rf"{field}={value!r} \(here .*take the embedlib"):
         repro(of_song, MODEL, "a.wav")
 
 

@@ -148,6 +148,17 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
         load("openvino", tmp_path / "text.pb")
 
 
+def test_a_graph_that_cannot_be_converted_is_refused_in_one_line(tmp_path: Path) -> None:
+    writer = GraphWriter()
+    patch = writer.placeholder("patch", shape=[-1, 96])
+    kernel = writer.variable("kernel", np.ones((187, 16), np.float32))
+    writer.op("MatMul", "product", [patch, kernel], transpose_a=False, transpose_b=False)
+    spec = GraphSpec(written(writer, tmp_path), "patch", ("product",), (96,), 2)
+    with pytest.raises(ModelError, match=r"OpenVINO cannot use small.pb: .*dimension=96") as caught:
+        load_engine("openvino", spec)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsMissingError, match=r"gone\.pb"):
         load("openvino", tmp_path / "gone.pb")

@@ -128,6 +128,12 @@ def test_tables_for_people_show_unknown_lengths() -> None:
     assert "0 of 1 files have changed" in run("verify")
 
 
+def test_build_always_writes() -> None:
+    Path(run_json("build", "msd-vgg-1")["path"]).write_bytes(b"changed")
+    run_json("build", "msd-vgg-1")
+    assert run_json("verify")["n_bad"] == 0
+
+
 def test_verify_ends_with_1_when_a_file_has_changed() -> None:
     Path(run_json("build", "msd-vgg-1")["path"]).write_bytes(b"changed")
     result = CliRunner().invoke(app, ["verify", "--json"])

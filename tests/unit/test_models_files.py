@@ -51,6 +51,13 @@ def test_the_variable_names_files_for_as_long_as_it_is_set(
     assert model_specs() == before
 
 
+def test_a_file_that_was_edited_is_read_again(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FILES_VARIABLE, str(good))
+    assert model_spec("mine-7").base_name == "mine-7"
+    written(good, GOOD.replace("int = 7", "int = 75"))
+    assert model_spec("mine-75").base_name == "mine-75"
+
+
 def test_several_files_are_named_as_in_path(tmp_path: Path) -> None:
     value = os.pathsep.join([str(tmp_path / "a.py"), "", "~/b.py"])
     assert named_files(value) == (tmp_path / "a.py", Path("~/b.py").expanduser())

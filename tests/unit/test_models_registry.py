@@ -14,6 +14,7 @@ from embedlib.errors import ConfigError
 from embedlib.features.front_end import front_end
 from embedlib.features.patch_input import patch_input
 from embedlib.features.readout import readout
+from embedlib.models.model_files import FILES_VARIABLE
 from embedlib.models.registry import (
     ENTRY_POINT_GROUP,
     collect_specs,
@@ -123,12 +124,29 @@ def test_a_variant_changes_what_it_names_and_nothing_else() -> None:
     [
         ("msd-musicn-1", "msd-musicnn-1"),
         ("untrained-vgg", "msd-vgg-1"),
-        ("xyz", "msd-musicnn-1 or msd-musicnn-t200 or msd-vgg-1 or msd-vgg-t200 or audioset"),
     ],
 )
 def test_an_unknown_model_is_refused_with_similar_names(name: str, close: str) -> None:
     with pytest.raises(ConfigError, match=f"unknown model '{name}'; did you mean .*{close}"):
         model_spec(name)
+
+
+def test_at_most_three_similar_names_are_given() -> None:
+    with pytest.raises(ConfigError) as caught:
+        model_spec("msd-vgg")
+    assert 1 <= str(caught.value).count(" or ") + 1 <= 3
+
+
+def test_a_name_that_resembles_none_may_be_that_of_a_model_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(FILES_VARIABLE, raising=False)
+    with pytest.raises(ConfigError, match=f"list`, or let {FILES_VARIABLE} name the file of a"):
+        model_spec("untrained-beat-shape-1")
+    (tmp_path / "none.py").write_text("SPECS = ()")
+    monkeypatch.setenv(FILES_VARIABLE, str(tmp_path / "none.py"))
+    with pytest.raises(ConfigError, match=r"shape-1'; choose one of `embedlib models list`$"):
+        model_spec("untrained-beat-shape-1")
 
 
 def test_the_rule_of_a_model_gives_way_to_what_the_caller_wants() -> None:
