@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,7 +41,9 @@ def report(
 
     scores = selected(read_scores(out), out=out, protocol=protocol)
     facts = shipped_facts()
-    files = write_report(scores, place(to) if to else report_folder(out), facts=facts)
+    folder = place(to) if to else report_folder(out)
+    origin = f"Of {out}, written {datetime.now(UTC):%Y-%m-%d}, embedlib {version('embedlib')}"
+    files = write_report(scores, folder, facts=facts, origin=origin)
     if json:
         print_json(
             {
@@ -68,6 +72,7 @@ def show_scores(scores: Scores) -> None:
         Of all probes of an output.
     """
     from embedlib.report.cautions import cautions
+    from embedlib.report.long_table import filled_columns
     from embedlib.report.terminal import TERMINAL_HEADER, TERMINAL_KEY, terminal_table
 
     for line in cautions(scores):
@@ -75,5 +80,6 @@ def show_scores(scores: Scores) -> None:
     for line in scores.notes:
         print(f"note: {line}", file=sys.stderr)
     if rows := terminal_table(scores):
-        print_table(rows, header=TERMINAL_HEADER)
+        header, filled = filled_columns(TERMINAL_HEADER, rows)
+        print_table(list(filled), header=header)
         say(TERMINAL_KEY)

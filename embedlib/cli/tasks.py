@@ -160,7 +160,8 @@ def _print_check(found: TaskCheck, problems: Sequence[str]) -> None:
         say(f"... and {found.n_duplicates - SHOWN} more pairs; --json has them")
     for problem in problems:
         say(f"problem: {problem}")
-    say(f"{len(problems)} problems" if problems else "clean")
+    problems_text = f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
+    say(problems_text if problems else "clean")
 
 
 def _print_set(title: str, found: SetCheck) -> None:

@@ -77,6 +77,9 @@ class Cell:
         Hash of the manifest of the model table.
     table_versions : tuple of int
         Versions of that table that were read, sorted.
+    has_other_labels : bool
+        Whether its tracks or labels are not those of most models of the task, protocol and split:
+        nothing compares it to them.
     """
 
     task: str
@@ -104,6 +107,7 @@ class Cell:
     is_reproducible: bool
     fingerprint: str
     table_versions: tuple[int, ...]
+    has_other_labels: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, groupby
@@ -71,7 +72,7 @@ def score_all(fits: Sequence[Fit], cohorts: Mapping[str, Cohort], *, seed: int =
     given = by_cell(fits, role=Role.CV)
     selected = {key: select(key, found) for key, found in given.items()}
     externals = by_cell(fits, role=Role.EXTERNAL)
-    cells = list(_cells(selected, externals, cohorts, seed=seed))
+    cells = _compared_to_most(_cells(selected, externals, cohorts, seed=seed))
     compared, compare_notes = _comparisons(cells, seed=seed)
     ranks, rank_notes = _all_ranks(cells)
     controls, control_notes = _controls(by_cell(fits, role=Role.CONTROL))
@@ -106,6 +107,29 @@ def _cells(
         scored = score_cell(key, each, external, cohorts=cohorts, seed=seed)
         if scored is not None:
             yield scored
+
+
+def _compared_to_most(cells: Iterable[ScoredCell]) -> list[ScoredCell]:
+    """Tell the cells whose tracks and labels are not those of most models of their line."""
+    found = list(cells)
+    cohorts: dict[tuple[str, Split, str], list[Cohort]] = {}
+    for each in found:
+        cohorts.setdefault(each.key[:3], []).append(each.cohort)
+    common = {line: _most_common(given) for line, given in cohorts.items()}
+    return [
+        each
+        if each.cohort.cohort_id == common[each.key[:3]]
+        else replace(each, cell=replace(each.cell, has_other_labels=True))
+        for each in found
+    ]
+
+
+def _most_common(cohorts: Sequence[Cohort]) -> str:
+    """Name the cohort that is there most often; of several the one with more tracks."""
+    n_of = Counter(each.cohort_id for each in cohorts)
+    return max(
+        cohorts, key=lambda each: (n_of[each.cohort_id], len(each), each.cohort_id)
+    ).cohort_id
 
 
 def _stale_externals(
@@ -194,13 +218,15 @@ def _all_ranks(cells: Sequence[ScoredCell]) -> tuple[tuple[Ranks, ...], list[str
     for protocol, split, found in _by_setting(cells):
         by_task: dict[str, dict[str, float]] = {}
         for each in found:
-            by_task.setdefault(each.key.task, {})[each.key.model] = each.cell.five_fold
+            scores = by_task.setdefault(each.key.task, {})
+            if not each.cell.has_other_labels:
+                scores[each.key.model] = each.cell.five_fold
         models = sorted({each.key.model for each in found})
         complete = [scores for scores in by_task.values() if len(scores) == len(models)]
         if len(complete) < MIN_RANKED or len(models) < MIN_RANKED:
             notes.append(
-                f"no ranks ({protocol}, {split}): they need two models on two tasks, and "
-                f"{len(models)} model(s) on {len(complete)} task(s) with all of them are there"
+                f"no ranks ({protocol}, {split}): they need two tasks that the same models, two "
+                f"or more, were scored on; here: {len(complete) if len(models) > 1 else 0}"
             )
             continue
         if len(complete) < len(by_task):

@@ -8,9 +8,10 @@ from typing import Final
 
 from embedlib.probes.score_records import Scores
 from embedlib.report.cautions import cautions
-from embedlib.report.long_table import HEADER, N_NAMES, long_table
+from embedlib.report.legend import legend
+from embedlib.report.long_table import HEADER, N_NAMES, filled_columns, long_table
 from embedlib.report.numbers import points
-from embedlib.report.paper_table import LEGEND, Entry, Line, PaperTable, Standing
+from embedlib.report.paper_table import Entry, Line, PaperTable, Standing
 
 _ESCAPES: Final = {
     "\\": r"\textbackslash{}",
@@ -62,6 +63,7 @@ _MARKS: Final = {
     Standing.BEST: r"\best ",
     Standing.CLOSE: r"\close ",
     Standing.OTHER: "",
+    Standing.APART: r"\apart ",
 }
 
 _PREAMBLE: Final = r"""\documentclass[a4paper,10pt]{article}
@@ -74,6 +76,7 @@ _PREAMBLE: Final = r"""\documentclass[a4paper,10pt]{article}
 \setlength{\LTleft}{0pt}
 \newcommand{\best}{\cellcolor{black!25}\bfseries}
 \newcommand{\close}{\cellcolor{black!9}}
+\newcommand{\apart}{\itshape}
 \begin{document}
 \scriptsize
 """
@@ -92,13 +95,14 @@ def latex_text(table: PaperTable, scores: Scores) -> str:
     Returns
     -------
     text : str
-        ASCII alone; best results on grey, those not significantly worse on a lighter one.
+        ASCII alone; best results on grey, those not significantly worse on a lighter one,
+        those of other labels in italics.
     """
     blocks = [
         _PREAMBLE,
         *(rf"\textbf{{Warning.}} {escaped(sentence)}" + "\n" for sentence in cautions(scores)),
         _main(table),
-        *(escaped(sentence) + "\n" for sentence in LEGEND),
+        *(escaped(sentence) + "\n" for sentence in legend(table)),
         *(f"Note: {escaped(note)}\n" for note in scores.notes),
         r"\clearpage\tiny",
         _all_numbers(table),
@@ -152,19 +156,20 @@ def _main(table: PaperTable) -> str:
     ]
     rules = [
         rf"\cmidrule(lr){{{start}-{start + width - 1}}}"
-        for start in range(4, 4 + width * len(models), width)
+        for start in range(5, 5 + width * len(models), width)
     ]
     header = (
-        _row(["", "", "", *models]),
+        _row(["", "", "", "", *models]),
         " ".join(rules),
-        _row(["Task", "Protocol", "Tracks", *metrics * len(models)]),
+        _row(["Task", "Protocol", "Tracks", "Chance", *metrics * len(models)]),
     )
     rows = [_row(_line(line, n_metrics=width)) for line in table.lines]
-    return _long("lll" + "w{r}{6.1mm}" * width * len(models), header, rows)
+    return _long("lllr" + "w{r}{6.1mm}" * width * len(models), header, rows)
 
 
 def _line(line: Line, *, n_metrics: int) -> list[str]:
-    names = [line.task, line.variant, line.size.removesuffix(f" {line.unit}")]
+    size = line.size.removesuffix(f" {line.unit}")
+    names = [line.task, line.variant, size, points(line.chance)]
     values = [_entry(entry)[:n_metrics] for entry in line.entries]
     return [*map(escaped, names), *(value for entry in values for value in entry)]
 
@@ -181,14 +186,15 @@ def _entry(entry: Entry | None) -> tuple[str, str, str]:
 
 
 def _all_numbers(table: PaperTable) -> str:
+    # Without the parameters: no page is that wide, and the CSV file has them.
+    header, rows = filled_columns(HEADER[:-1], [row[:-1] for row in long_table(table)])
     titles = [
         rf"\multicolumn{{1}}{{>{{\{side}}}p{{{width}mm}}}}{{{escaped(title)}}}"
-        for number, title in enumerate(HEADER[:-1])
+        for number, title in enumerate(header)
         for side, width in [("raggedright", 20) if number < N_NAMES else ("raggedleft", 13)]
     ]
-    # Without the parameters: no page is that wide, and the CSV file has them.
-    rows = [_row(map(escaped, row[:-1])) for row in long_table(table)]
-    return _long("l" * N_NAMES + "r" * (len(titles) - N_NAMES), (_row(titles),), rows)
+    columns = "l" * N_NAMES + "r" * (len(titles) - N_NAMES)
+    return _long(columns, (_row(titles),), [_row(map(escaped, row)) for row in rows])
 
 
 def _long(columns: str, header: Sequence[str], rows: Iterable[str]) -> str:

@@ -49,11 +49,39 @@ def long_table(table: PaperTable) -> tuple[tuple[str, ...], ...]:
     return tuple(_row(line, entry) for line in table.lines for entry in line.scored)
 
 
+def filled_columns(
+    header: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Leave out the columns that no row has anything in.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Titles.
+    rows : sequence of sequence of str
+        In these columns.
+
+    Returns
+    -------
+    header : tuple of str
+        Of the columns that are left; all of them where there is no row.
+    rows : tuple of tuple of str
+        In these columns.
+
+    Examples
+    --------
+    >>> filled_columns(("Task", "JD", "AD"), [("a", "", "1"), ("b", "", "")])
+    (('Task', 'AD'), (('a', '1'), ('b', '')))
+    """
+    kept = [n for n in range(len(header)) if not rows or any(row[n] for row in rows)]
+    return tuple(header[n] for n in kept), tuple(tuple(row[n] for n in kept) for row in rows)
+
+
 def _row(line: Line, entry: Entry) -> tuple[str, ...]:
     cell = entry.cell
     return (
         line.task,
-        line.variant + ("" if cell.is_reproducible else ", not reproducible"),
+        ", ".join(filter(None, (line.variant, _doubt(entry)))),
         cell.model,
         points(cell.five_fold),
         span(cell.interval),
@@ -69,6 +97,11 @@ def _row(line: Line, entry: Entry) -> tuple[str, ...]:
         _tracks(cell.n_scored, cell.n_tracks),
         in_words(cell.chosen),
     )
+
+
+def _doubt(entry: Entry) -> str:
+    remarks = (entry.remark, "" if entry.cell.is_reproducible else "not reproducible")
+    return ", ".join(filter(None, remarks))
 
 
 def _tracks(n_scored: int, n_tracks: int) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from embedlib.probes.score_records import Scores
 from embedlib.report.cautions import cautions
-from embedlib.report.long_table import HEADER, N_NAMES, long_table
+from embedlib.report.legend import legend
+from embedlib.report.long_table import HEADER, N_NAMES, filled_columns, long_table
 from embedlib.report.numbers import points, signed, span
 from embedlib.report.other_tables import (
     CONTROL_HEADER,
@@ -15,11 +16,11 @@ from embedlib.report.other_tables import (
     control_table,
     ranks_sentence,
 )
-from embedlib.report.paper_table import LEGEND, Entry, Line, PaperTable, Standing
+from embedlib.report.paper_table import Entry, Line, PaperTable, Standing
 
 _SPECIAL = re.compile(r"[\\`*\[\]|~$#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_MARKS = {Standing.BEST: "**", Standing.CLOSE: "*", Standing.OTHER: ""}
+_MARKS = {Standing.BEST: "**", Standing.CLOSE: "*", Standing.OTHER: "", Standing.APART: ""}
 
 
 def markdown_text(table: PaperTable, scores: Scores) -> str:
@@ -40,7 +41,7 @@ def markdown_text(table: PaperTable, scores: Scores) -> str:
     blocks = [
         "# Probes of embeddings",
         *(f"> **Warning.** {escaped(sentence)}" for sentence in cautions(scores)),
-        *LEGEND,
+        *map(escaped, legend(table)),
         "## 5F / JD / AD" if table.has_external else "## 5F",
         _main(table),
         "## All numbers",
@@ -76,12 +77,12 @@ def escaped(text: str) -> str:
 
 
 def _main(table: PaperTable) -> str:
-    header = ("Task", "Protocol", "Tracks", *map(escaped, table.models))
+    header = ("Task", "Protocol", "Tracks", "Chance", *map(escaped, table.models))
     return _grid(header, [_line(line) for line in table.lines])
 
 
 def _line(line: Line) -> tuple[str, ...]:
-    names = (line.task, line.variant, line.size)
+    names = (line.task, line.variant, line.size, line.floor.removeprefix("chance "))
     return (*map(escaped, names), *(_entry(entry) for entry in line.entries))
 
 
@@ -98,12 +99,14 @@ def _entry(entry: Entry | None) -> str:
         ]
     if entry.paper is not None:
         parts.append(f"paper {entry.paper.five_fold_pct} ({signed(entry.difference)})")
+    if entry.remark:
+        parts.append(entry.remark)
     return "<br>".join(parts)
 
 
 def _all_numbers(table: PaperTable) -> str:
-    rows = [(*map(escaped, row[:N_NAMES]), *row[N_NAMES:]) for row in long_table(table)]
-    return _grid(HEADER, rows)
+    header, rows = filled_columns(HEADER, long_table(table))
+    return _grid(header, [(*map(escaped, row[:N_NAMES]), *row[N_NAMES:]) for row in rows])
 
 
 def _ranks(scores: Scores) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Final
 from embedlib.probes.score_records import Scores
 from embedlib.report.cautions import cautions
 from embedlib.report.facts import Facts
-from embedlib.report.long_table import HEADER, long_table
+from embedlib.report.legend import legend
+from embedlib.report.long_table import HEADER, filled_columns, long_table
 from embedlib.report.numbers import points, signed, span
 from embedlib.report.other_tables import (
     COMPARISON_HEADER,
@@ -19,7 +20,7 @@ from embedlib.report.other_tables import (
     control_table,
     origin_table,
 )
-from embedlib.report.paper_table import LEGEND, PaperTable
+from embedlib.report.paper_table import PaperTable
 from embedlib.report.plots import rank_panels, task_plots
 from embedlib.report.templating import environment, sealed, template_text
 
@@ -29,7 +30,7 @@ TEXT_COLUMNS: Final = frozenset(
 """Columns that sort as texts, and align to the left."""
 
 
-def page_text(table: PaperTable, scores: Scores, *, facts: Facts) -> str:
+def page_text(table: PaperTable, scores: Scores, *, facts: Facts, origin: str = "") -> str:
     """Write the page.
 
     Parameters
@@ -40,6 +41,8 @@ def page_text(table: PaperTable, scores: Scores, *, facts: Facts) -> str:
         What stands around it.
     facts : Facts
         Sources of the tasks.
+    origin : str, optional
+        What it was made from, when and by what; not escaped.
 
     Returns
     -------
@@ -53,16 +56,17 @@ def page_text(table: PaperTable, scores: Scores, *, facts: Facts) -> str:
         table=table,
         scores=scores,
         summary=_summary(table),
+        origin=origin,
         metrics=("5F", "JD", "AD") if table.has_external else ("5F",),
         anchors={
             task: n for n, task in enumerate(dict.fromkeys(line.task for line in table.lines))
         },
         cautions=cautions(scores),
-        legend=LEGEND,
+        legend=legend(table),
         ranks=rank_panels(scores.ranks),
         tasks=task_plots(table, facts=facts),
         text_columns=TEXT_COLUMNS,
-        numbers=(HEADER, long_table(table)),
+        numbers=filled_columns(HEADER, long_table(table)),
         comparisons=(COMPARISON_HEADER, comparison_table(scores.comparisons)),
         comparison_sentence=COMPARISON_SENTENCE,
         controls=(CONTROL_HEADER, control_table(scores.controls)),

@@ -5,39 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import fmean
 
 from embedlib.probes.records import Split
-from embedlib.probes.score_records import Cell, Comparison, Scores
+from embedlib.probes.score_records import Cell, Comparison, Control, Scores
 from embedlib.report.facts import Facts
+from embedlib.report.numbers import points
 from embedlib.tasks.paper import PaperScore
 
 SIGNIFICANCE = 0.05
 """A model is no worse than the best one where Holm's p is at least this."""
 
-LEGEND = (
-    "5F: balanced accuracy (mean recall of the classes) of five-fold cross-validation, in percent. "
-    "JD: of probes that were trained on the whole task and tested on an external collection. "
-    "AD = 5F - JD, in points.",
-    "[low, high]: 95 % bootstrap interval over groups of tracks (artists, recordings) where they "
-    "are known, else over tracks. Intervals do not cover what another draw of training tracks "
-    "would change; the standard deviations over folds and over repeated splits stand beside them "
-    "for that.",
-    "Best 5F and best JD of a line are marked strongly, as in the paper; marked weakly is a 5F "
-    f"that is not significantly worse than the best (paired permutation test, Holm, "
-    f"{100 * SIGNIFICANCE:.0f} %).",
-    "Paper: P. Alonso-Jiménez, D. Bogdanov, X. Serra: Deep embeddings with Essentia models, ISMIR "
-    "Late-Breaking Demo 2020, table 2, made with its own classifier (protocol paper). Its JD "
-    "rests on other data, labels that were not published, so that no difference is given.",
-)
-"""What the marks and numbers mean, for all formats."""
-
 
 class Standing(StrEnum):
-    """How a result compares to the others of its line."""
+    """How a result compares to the others of its line; apart: not, for its labels are others."""
 
     BEST = "best"
     CLOSE = "close"
     OTHER = "other"
+    APART = "apart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +37,7 @@ class Entry:
     standing : Standing
         Of its 5F.
     external_standing : Standing
-        Of its JD: best or other, for nothing tests JD.
+        Of its JD: best, other or apart, for nothing tests JD.
     paper : PaperScore or None
         What the paper says of the model on the task.
     """
@@ -60,6 +46,13 @@ class Entry:
     standing: Standing
     external_standing: Standing
     paper: PaperScore | None
+
+    @property
+    def remark(self) -> str:
+        """What sets it apart, in words; empty where nothing does."""
+        if self.standing is not Standing.APART:
+            return ""
+        return f"other labels, n = {self.cell.n_tracks:,}"
 
     @property
     def paper_five_fold(self) -> float | None:
@@ -98,6 +91,10 @@ class Line:
         Tracks that the paper counts.
     unit : str
         What they are.
+    chance : float
+        Balanced accuracy of guessing: 1 / number of classes that have tracks.
+    shuffled : float or None
+        Mean balanced accuracy of controls, whose labels are shuffled; None without any.
     entries : tuple of Entry or None
         In the order of the models of the table; None where there is no score.
     """
@@ -109,6 +106,8 @@ class Line:
     n_found: int
     n_expected: int | None
     unit: str
+    chance: float
+    shuffled: float | None
     entries: tuple[Entry | None, ...]
 
     @property
@@ -122,6 +121,12 @@ class Line:
         if self.n_expected is None:
             return f"{self.n_found:,} {self.unit}"
         return f"{self.n_found:,} of {self.n_expected:,} {self.unit}"
+
+    @property
+    def floor(self) -> str:
+        """What no probe should fall below, in percent."""
+        chance = f"chance {points(self.chance)}"
+        return chance if self.shuffled is None else f"{chance}, shuffled {points(self.shuffled)}"
 
     @property
     def is_off_size(self) -> bool:
@@ -155,6 +160,11 @@ class PaperTable:
         return any(entry.cell.external is not None for entry in self.entries)
 
     @property
+    def has_paper(self) -> bool:
+        """Whether the paper has a number of any entry."""
+        return any(entry.paper is not None for entry in self.entries)
+
+    @property
     def entries(self) -> tuple[Entry, ...]:
         """All entries, line by line."""
         return tuple(entry for line in self.lines for entry in line.scored)
@@ -182,9 +192,7 @@ def paper_table(scores: Scores, *, facts: Facts) -> PaperTable:
     keys = sorted(by_line, key=lambda key: (facts.task_place(key[0]), key[1:]))
     return PaperTable(
         models,
-        tuple(
-            _line(by_line[key], models, comparisons=scores.comparisons, facts=facts) for key in keys
-        ),
+        tuple(_line(by_line[key], models, scores=scores, facts=facts) for key in keys),
     )
 
 
@@ -192,40 +200,61 @@ def _line(
     cells: Mapping[str, Cell],
     models: tuple[str, ...],
     *,
-    comparisons: Iterable[Comparison],
+    scores: Scores,
     facts: Facts,
 ) -> Line:
-    any_cell = next(iter(cells.values()))
+    any_cell = next(iter(_comparable(cells).values()))
     known = facts.tasks.get(any_cell.task)
-    entries = _entries(cells, comparisons=comparisons, facts=facts)
+    entries = _entries(cells, comparisons=scores.comparisons, facts=facts)
     return Line(
         task=any_cell.task,
         group=facts.group(any_cell.task),
         protocol=any_cell.protocol,
         split=any_cell.split,
-        n_found=max(cell.n_tracks for cell in cells.values()),
+        n_found=max(cell.n_tracks for cell in _comparable(cells).values()),
         n_expected=known.size if known else None,
         unit=known.unit if known else "tracks",
+        chance=1 / sum(any(row) for row in any_cell.confusion),
+        shuffled=_shuffled(any_cell, controls=scores.controls),
         entries=tuple(entries.get(model) for model in models),
     )
+
+
+def _shuffled(line: Cell, *, controls: Iterable[Control]) -> float | None:
+    means = [
+        each.mean
+        for each in controls
+        if (each.task, each.protocol, each.split) == (line.task, line.protocol, line.split)
+    ]
+    return fmean(means) if means else None
 
 
 def _entries(
     cells: Mapping[str, Cell], *, comparisons: Iterable[Comparison], facts: Facts
 ) -> dict[str, Entry]:
-    best = max(cell.five_fold for cell in cells.values())
-    externals = sorted(cell.external for cell in cells.values() if cell.external is not None)
-    best_models = {model for model, cell in cells.items() if cell.five_fold == best}
+    compared = _comparable(cells)
+    best = max(cell.five_fold for cell in compared.values())
+    externals = sorted(cell.external for cell in compared.values() if cell.external is not None)
+    best_models = {model for model, cell in compared.items() if cell.five_fold == best}
     close = _equals(best_models, next(iter(cells.values())), comparisons=comparisons)
+
+    def standing(cell: Cell, *, is_best: bool, is_close: bool = False) -> Standing:
+        return _standing(is_best, is_close) if cell.model in compared else Standing.APART
+
     return {
         model: Entry(
             cell=cell,
-            standing=_standing(is_best=model in best_models, is_close=model in close),
-            external_standing=_standing(is_best=cell.external in externals[-1:]),
+            standing=standing(cell, is_best=model in best_models, is_close=model in close),
+            external_standing=standing(cell, is_best=cell.external in externals[-1:]),
             paper=facts.paper.get((cell.task, model)),
         )
         for model, cell in cells.items()
     }
+
+
+def _comparable(cells: Mapping[str, Cell]) -> dict[str, Cell]:
+    """Leave out what was scored on other labels than the line."""
+    return {model: cell for model, cell in cells.items() if not cell.has_other_labels}
 
 
 def _equals(best_models: set[str], line: Cell, *, comparisons: Iterable[Comparison]) -> set[str]:
@@ -239,7 +268,7 @@ def _equals(best_models: set[str], line: Cell, *, comparisons: Iterable[Comparis
     return {name for pair in pairs for name in pair if not best_models.isdisjoint(pair)}
 
 
-def _standing(*, is_best: bool, is_close: bool = False) -> Standing:
+def _standing(is_best: bool, is_close: bool) -> Standing:
     if is_best:
         return Standing.BEST
     return Standing.CLOSE if is_close else Standing.OTHER

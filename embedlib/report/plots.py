@@ -58,13 +58,16 @@ class TaskPlots:
     task : str
         Its name.
     source : str
-        Where its data come from, and whom to name; empty where not known.
+        Where its data come from, under which terms, and whom to name; empty where not known.
+    tracks : str
+        How many of each class were scored.
     rows : tuple of Multiples
         Protocol by protocol.
     """
 
     task: str
     source: str
+    tracks: str
     rows: tuple[Multiples, ...]
 
 
@@ -91,6 +94,7 @@ def task_plots(table: PaperTable, *, facts: Facts) -> tuple[TaskPlots, ...]:
             TaskPlots(
                 task,
                 _source(task, facts=facts),
+                _tracks(group[0]),
                 tuple(multiples for line in group for multiples in _multiples(line)),
             )
             for task, group in lines.items()
@@ -126,7 +130,16 @@ def _source(task: str, *, facts: Facts) -> str:
     known = facts.tasks.get(task)
     if known is None:
         return ""
-    return " ".join(f"{part.rstrip('.')}." for part in (known.source, known.citation) if part)
+    licence = f"Licence: {known.licence}" if known.licence else ""
+    parts = (known.source, licence, known.citation)
+    return " ".join(f"{part.rstrip('.')}." for part in parts if part)
+
+
+def _tracks(line: Line) -> str:
+    """Count the tracks of each class, as the first model of the line that is comparable has it."""
+    cell = next(entry.cell for entry in line.scored if not entry.remark)
+    counts = zip(cell.classes, map(sum, cell.confusion), strict=True)
+    return f"Tracks per class: {', '.join(f'{name} {n:,}' for name, n in counts)}."
 
 
 def _multiples(line: Line) -> list[Multiples]:

@@ -16,6 +16,11 @@ from embedlib.report.svg import svg_text
 DOT_COLOUR: Final = "#2166ac"
 BAR_COLOUR: Final = "#b2182b"
 
+_AXES_IN: Final = 2.2
+_RANK_IN: Final = 0.4
+"""Room for the rank of the last model, beyond the end of the axis."""
+_BAR_STEP_IN: Final = 0.12
+
 
 def ranks_svg(ranks: Ranks, *, label: str) -> Markup:
     """Draw a critical-difference diagram: models one below the other, the best on top.
@@ -39,17 +44,14 @@ def ranks_svg(ranks: Ranks, *, label: str) -> Markup:
     names = [shortened(name, n_letters=32) for name in ranks.models]
     groups = joined(ranks.mean_ranks, critical_difference=ranks.critical_difference)
     figure, axes = sized_axes(
-        width_in=2.2,
+        width_in=_AXES_IN,
         height_in=0.24 * len(names) + 0.3,
         left_in=LETTER_IN * max(map(len, names)) + 0.15,
         bottom_in=0.36,
-        right_in=0.12 * len(groups) + 0.1,
+        right_in=_RANK_IN + _BAR_STEP_IN * len(groups) + 0.05,
     )
-    rows = np.arange(len(names))
     _draw_ranks(axes, ranks, names)
-    for number, (first, last) in enumerate(groups):
-        x = len(names) + 0.25 + 0.3 * number
-        axes.plot([x, x], rows[[first, last]] + [-0.3, 0.3], color=BAR_COLOUR, lw=3, clip_on=False)
+    _draw_bars(axes, groups)
     return svg_text(figure, label=label)
 
 
@@ -99,3 +101,20 @@ def _draw_ranks(axes: Axes, ranks: Ranks, names: Sequence[str]) -> None:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(1, len(names))
     axes.set_xlabel("mean rank", labelpad=2)
+
+
+def _draw_bars(axes: Axes, groups: Sequence[tuple[int, int]]) -> None:
+    """Draw a bar for each group beside the ranks, at a distance that no number of models changes.
+
+    What lies outside of the figure is lost without a word.
+    """
+    for number, (first, last) in enumerate(groups):
+        x = 1 + (_RANK_IN + _BAR_STEP_IN * (number + 0.5)) / _AXES_IN
+        axes.plot(
+            [x, x],
+            [first - 0.3, last + 0.3],
+            color=BAR_COLOUR,
+            lw=3,
+            clip_on=False,
+            transform=axes.get_yaxis_transform(),
+        )

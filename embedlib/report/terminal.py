@@ -14,7 +14,7 @@ TERMINAL_HEADER: Final = ("task", "protocol", "model", "5F", "95 %", "paper", "J
 
 _MARKS: Final = {Standing.BEST: " *", Standing.CLOSE: " ~", Standing.OTHER: ""}
 
-TERMINAL_KEY: Final = "* best of its task, ~ not significantly worse; 5F, JD, AD in percent"
+TERMINAL_KEY: Final = "* best of its task, ~ not significantly worse; scores in percent"
 """What the marks of `terminal_table` mean."""
 
 
@@ -47,9 +47,13 @@ def _row(line: Line, entry: Entry, *, is_first: bool) -> tuple[str, ...]:
         line.task if is_first else "",
         line.variant if is_first else "",
         cell.model,
-        f"{points(cell.five_fold)}{_MARKS[entry.standing]}",
+        f"{points(cell.five_fold)}{_mark(entry)}",
         span(cell.interval),
         "" if entry.paper is None else f"{entry.paper.five_fold_pct} ({signed(entry.difference)})",
         points(cell.external),
         points(cell.drop),
     )
+
+
+def _mark(entry: Entry) -> str:
+    return f" ({entry.remark})" if entry.remark else _MARKS[entry.standing]

@@ -68,7 +68,9 @@ def selected(scores: Scores, *, out: str, protocol: str | None = None) -> Scores
     return _restricted(scores, protocol=protocol)
 
 
-def write_report(scores: Scores, folder: Place, *, facts: Facts) -> tuple[str, ...]:
+def write_report(
+    scores: Scores, folder: Place, *, facts: Facts, origin: str = ""
+) -> tuple[str, ...]:
     """Write the files of a report, over those that are there.
 
     Parameters
@@ -79,12 +81,14 @@ def write_report(scores: Scores, folder: Place, *, facts: Facts) -> tuple[str, .
         Where to; it is made.
     facts : Facts
         What is known beside the scores.
+    origin : str, optional
+        What it is made from, when and by what, for below the title of the page.
 
     Returns
     -------
     paths : tuple of str
-        ``index.html``, ``report.md``, ``report.tex``, ``report.csv``; equal scores give equal
-        bytes.
+        ``index.html``, ``report.md``, ``report.tex``, ``report.csv``; equal scores and
+        origins give equal bytes.
 
     Raises
     ------
@@ -93,7 +97,7 @@ def write_report(scores: Scores, folder: Place, *, facts: Facts) -> tuple[str, .
     """
     table = paper_table(scores, facts=facts)
     texts = {
-        "index.html": page_text(table, scores, facts=facts),
+        "index.html": page_text(table, scores, facts=facts, origin=origin),
         "report.md": markdown_text(table, scores),
         "report.tex": latex_text(table, scores),
         "report.csv": csv_text(table),

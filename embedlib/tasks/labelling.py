@@ -81,9 +81,15 @@ def _class_of(task: Task, track: LabelledTrack) -> str:
     if name not in task.classes:
         raise ConfigError(
             f"task {task.name}: label {track.label!r} of {track.name!r} is none of its classes",
-            fix=f"map it to one of {', '.join(task.classes)} under `labels`, or correct it",
+            fix=f"map it to one of {', '.join(task.classes)} under `labels`, {_other_way(task)}",
         )
     return name
+
+
+def _other_way(task: Task) -> str:
+    if task.adapter == "by-name":
+        return "or let `pattern` find only the labels you want"
+    return "or correct it"
 
 
 def _contradiction(task: Task, first: LabelledTrack, second: LabelledTrack) -> CatalogError:

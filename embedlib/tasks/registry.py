@@ -66,10 +66,11 @@ def task(name: str) -> Task:
     ------
     ConfigError
         If there is no such task, naming those with a similar name; if a key of the file is unknown,
-        missing or wrong; or if an installed package offers tasks that cannot be taken.
+        missing or wrong; if it has the name of another task, with other classes; or if an installed
+        package offers tasks that cannot be taken.
     """
     if name.endswith(_YAML):
-        return read_task(Path(name).expanduser())
+        return _unlike_none(read_task(Path(name).expanduser()), origin=name)
     tasks = _tasks()
     if name not in tasks:
         raise _unknown("task", name, known=tasks, other="give the path of a YAML file")
@@ -205,6 +206,17 @@ def _offered_tasks(plugin: EntryPoint) -> list[Task]:
         return [_task_of(each) for each in offered]
     except ConfigError as exc:
         raise refused(plugin, f"gives no task: {exc.args[0]}") from exc
+
+
+def _unlike_none(own: Task, *, origin: str) -> Task:
+    """Let a file read the labels of a known task in its own way, but not be another of its name."""
+    known = _tasks().get(own.name)
+    if known is not None and known.classes != own.classes:
+        raise ConfigError(
+            f"{origin} gives a task {own.name!r} with other classes than the task of that name",
+            fix="give it another name",
+        )
+    return own
 
 
 def _task_of(value: object) -> Task:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,17 @@ def test_the_report_lies_in_the_output_and_its_table_is_printed(out: Path) -> No
     assert [words[-2:] for words in shown] == [["86", "(+9.0)"], ["84", "(+11.0)"]]
     for name in FILES:
         assert "95.0" in (out / "report" / name).read_text()
+
+
+def test_columns_that_no_cell_fills_are_not_printed(out: Path) -> None:
+    (header,) = [line.split() for line in printed(out).splitlines() if line.startswith("task ")]
+    assert header == ["task", "protocol", "model", "5F", "95", "%", "paper"]
+
+
+def test_the_page_names_the_output_the_day_and_the_version(out: Path) -> None:
+    printed(out)
+    page = (out / "report" / "index.html").read_text()
+    assert re.search(rf"Of {out}, written \d{{4}}-\d\d-\d\d, embedlib \d", page)
 
 
 def test_json_is_one_object_with_every_number(out: Path, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_copy_in_another_class_is_a_problem(own: Path, songs: Path, out: Path,
         "  fast 2, slow 2",
         "twice (training, same content): fast_1.wav = slow_2.wav",
         "problem: recordings that are there twice, and may be in two folds: 1",
-        "1 problems",
+        "1 problem",
     ]
     assert stderr.splitlines() == [
         "note: 4 labelled tracks, the paper counts 5 excerpts",

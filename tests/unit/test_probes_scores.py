@@ -354,6 +354,22 @@ def test_models_without_a_common_track_are_not_compared() -> None:
     assert any("toy: a and b were scored on other tracks" in note for note in scores.notes)
 
 
+def test_a_model_on_other_labels_is_told_and_takes_no_part_in_ranks() -> None:
+    toy, changed, other = cohort(), cohort(n_tracks=30), cohort("two")
+    fits = [
+        each
+        for model in ("a", "b", "c")
+        for each in split_of(changed if model == "c" else toy, model=model)
+        + split_of(other, model=model)
+    ]
+
+    scores = score_all(fits, by_id(toy, changed, other))
+
+    apart = [(cell.task, cell.model) for cell in scores.cells if cell.has_other_labels]
+    assert apart == [("toy", "c")]
+    assert scores.ranks == ()
+
+
 def test_ranks_are_over_the_tasks_of_all_models() -> None:
     tasks = [cohort(name) for name in ("one", "two", "three")]
     fits = [
@@ -377,7 +393,8 @@ def test_one_task_has_no_ranks() -> None:
     scores = score_all(split_of(toy, model="a") + split_of(toy, model="b"), by_id(toy))
 
     assert scores.ranks == ()
-    assert any(note.startswith("no ranks (pooled, stratified)") for note in scores.notes)
+    (note,) = [note for note in scores.notes if note.startswith("no ranks (pooled, stratified)")]
+    assert note.endswith("here: 1")
 
 
 def shuffles(of: Cohort, *, accuracy: float, n_shuffles: int = 20) -> list[Fit]:

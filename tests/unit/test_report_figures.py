@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from xml.etree import ElementTree
 
@@ -12,7 +13,8 @@ import pytest
 from embedlib.probes.records import Split
 from embedlib.probes.score_records import Cell, Ranks
 from embedlib.report.figures import MAX_POINTS, confusion_svg, curves_svg, thinned
-from embedlib.report.rank_figure import joined, ranks_svg
+from embedlib.report.panels import LETTER_IN
+from embedlib.report.rank_figure import BAR_COLOUR, DOT_COLOUR, joined, ranks_svg
 from embedlib.report.svg import styled
 
 MakeCell = Callable[..., Cell]
@@ -121,6 +123,43 @@ def test_bars_join_models_that_do_not_differ(
     mean_ranks: tuple[float, ...], groups: tuple[tuple[int, int], ...]
 ) -> None:
     assert joined(mean_ranks, critical_difference=1.0) == groups
+
+
+def three_ranks() -> Ranks:
+    models, values = ("a", "b", "untrained-beat-shape-1"), (1.0, 2.0, 3.0)
+    return Ranks("pooled", Split.STRATIFIED, models, values, 2, 0.1, 2.34)
+
+
+def paths(svg: str) -> list[ElementTree.Element]:
+    return [each for each in ElementTree.fromstring(svg).iter() if each.tag.endswith("path")]
+
+
+def test_every_path_of_every_figure_is_drawn(make_cell: MakeCell) -> None:
+    cell = make_cell(curves=((0.4,),), train_curves=((0.5,),))
+    svgs = [drawn(ranks_svg, ranks(n)) for n in (2, 3, 8, 20)] + [drawn(ranks_svg, three_ranks())]
+    for svg in (*svgs, matrix(), drawn(curves_svg, make_cell()), drawn(curves_svg, cell)):
+        assert paths(svg)
+        assert all(path.get("d") for path in paths(svg))
+
+
+def test_the_bar_spans_the_models_that_it_joins_beside_their_ranks() -> None:
+    svg = drawn(ranks_svg, three_ranks())
+    dots = [numbers(path) for path in paths(svg) if path.get("stroke") == DOT_COLOUR]
+    (bar,) = [numbers(path) for path in paths(svg) if path.get("stroke") == BAR_COLOUR]
+    heights = [y for _, y, *_ in dots]
+    assert min(bar[1::2]) < min(heights) < max(heights) < max(bar[1::2])
+    assert bar[0] == bar[2] > max(x for x, *_ in dots)
+
+
+def test_the_last_rank_ends_before_the_bar() -> None:
+    svg = drawn(ranks_svg, three_ranks())
+    (bar,) = [numbers(path) for path in paths(svg) if path.get("stroke") == BAR_COLOUR]
+    last = max(numbers(path)[0] for path in paths(svg) if path.get("stroke") == DOT_COLOUR)
+    assert last + 6 + len("3.00") * LETTER_IN * 72 <= bar[0]
+
+
+def numbers(path: ElementTree.Element) -> list[float]:
+    return [float(number) for number in re.findall(r"[\d.]+", path.get("d", ""))]
 
 
 def test_ranks_show_every_model_with_its_rank() -> None:

@@ -18,9 +18,11 @@ from embedlib.report.csv_table import csv_text, defused
 from embedlib.report.facts import Facts
 from embedlib.report.latex import escaped as latex_escaped
 from embedlib.report.latex import latex_text
+from embedlib.report.long_form import long_form
 from embedlib.report.markdown import escaped as markdown_escaped
 from embedlib.report.markdown import markdown_text
 from embedlib.report.paper_table import PaperTable, paper_table
+from embedlib.report.terminal import terminal_table
 from embedlib.tasks.paper import PaperScore
 
 MakeCell = Callable[..., Cell]
@@ -145,14 +147,28 @@ def test_a_name_is_no_command_in_latex(name: str) -> None:
 def test_a_number_that_is_missing_is_an_empty_cell_in_latex(make_cell: MakeCell) -> None:
     scores = Scores((make_cell(task="sad"), make_cell(task="gtzan", model="b", external=0.5)))
     text = latex_text(tabled(scores), scores)
-    start = r"gtzan & pooled, stratified & 930"
+    start = r"gtzan & pooled, stratified & 930 & 50.0"
     assert start + r" &  &  &  & \best 87.5 & \best 50.0 &  \\" in text
 
 
 def test_without_external_scores_there_is_one_column_a_model(make_cell: MakeCell) -> None:
     scores = Scores((make_cell(), make_cell(model="b")))
-    assert r"Task & Protocol & Tracks & 5F & 5F \\" in latex_text(tabled(scores), scores)
+    assert r"Task & Protocol & Tracks & Chance & 5F & 5F \\" in latex_text(tabled(scores), scores)
     assert "## 5F\n" in markdown_text(tabled(scores), scores)
+
+
+def test_every_format_says_which_score_is_of_other_labels(make_cell: MakeCell) -> None:
+    apart = make_cell(model="b", five_fold=0.99, n_tracks=12, has_other_labels=True)
+    scores = Scores((make_cell(), apart))
+    texts = (markdown_text(tabled(scores), scores), latex_text(tabled(scores), scores))
+    for text in texts:
+        assert "other labels, n = 12" in text
+    assert "**87.5**" in texts[0]
+    assert "**99.0**" not in texts[0]
+    assert r"\apart 99.0" in texts[1]
+    (row, _) = terminal_table(scores, facts=Facts())
+    assert "99.0 (other labels, n = 12)" in row
+    assert [record["standing"] for record in long_form(tabled(scores))] == ["best", "apart"]
 
 
 @pytest.mark.slow

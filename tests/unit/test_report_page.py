@@ -99,6 +99,46 @@ def test_a_score_that_cannot_be_made_again_is_marked_in_its_cell(make_cell: Make
     assert text.count('<small class="off">not reproducible</small>') == 1
 
 
+def test_a_score_on_other_labels_stands_with_its_own_size_and_without_marks(
+    make_cell: MakeCell,
+) -> None:
+    apart = make_cell(model="b", five_fold=0.99, n_tracks=12, has_other_labels=True)
+    text = page(Scores((make_cell(), apart)))
+    assert text.count('<small class="off">other labels, n = 12</small>') == 1
+    assert text.count('class="metric best leading"') == 1
+    assert text.count('class="metric apart leading"') == 1
+
+
+def test_an_untrained_model_is_called_the_floor_below_the_table(make_cell: MakeCell) -> None:
+    said = "untrained-b: random weights. A random network keeps timbre and loudness"
+    assert said in page(Scores((make_cell(), make_cell(model="untrained-b"))))
+    assert "random weights" not in page(Scores((make_cell(),)))
+
+
+def test_chance_and_shuffled_labels_stand_below_the_name_of_a_task(make_cell: MakeCell) -> None:
+    band = Interval(0.4, 0.6)
+    control = Control("gtzan", "a", "pooled", Split.STRATIFIED, 0.5, 0.512, band, 20, False)
+    scores = Scores((make_cell(), make_cell(task="sad")), controls=(control,))
+    text = page(scores)
+    assert "<small>chance 50.0, shuffled 51.2</small>" in text
+    assert "<small>chance 50.0</small>" in text
+
+
+def test_nothing_is_said_of_the_paper_or_of_jd_where_no_cell_has_them(make_cell: MakeCell) -> None:
+    text = page(Scores((make_cell(),)))
+    assert not [word for word in ("JD", "Alonso", "Paper 5F") if word in text]
+    assert "JD" in page(Scores((make_cell(external=0.5),)))
+
+
+def test_the_page_says_what_it_is_made_from_and_of_how_many_tracks(make_cell: MakeCell) -> None:
+    scores = Scores((make_cell(),))
+    text = page_text(
+        paper_table(scores, facts=Facts()), scores, facts=Facts(), origin="Of <out>, today"
+    )
+    assert "Of &lt;out&gt;, today" in text
+    assert "Tracks per class: rock 465, jazz 465." in text
+
+
 def test_equal_scores_give_equal_bytes(make_cell: MakeCell, tmp_path: Path) -> None:
     scores = Scores((make_cell(), make_cell(task="sad")))
     first, second = (

@@ -35,6 +35,19 @@ def test_a_task_of_ones_own_is_a_file(tmp_path: Path) -> None:
     assert task(str(path)).classes == ["cat", "dog"]
 
 
+def test_a_file_with_the_name_of_another_task_and_other_classes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: gtzan\nclasses: [cat, dog]\n")
+    with pytest.raises(ConfigError, match=r"'gtzan' with other classes .*; give it another name"):
+        task(str(path))
+
+
+def test_a_file_may_read_the_labels_of_a_known_task_in_its_own_way(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"name: gtzan\nclasses: {task('gtzan').classes}\nadapter: manifest\n")
+    assert task(str(path)).adapter == "manifest"
+
+
 def test_the_classes_of_the_example_are_the_prefixes_of_at_least_eight_files(
     shared_sonic_pi: Path,
 ) -> None:
