@@ -128,6 +128,15 @@ def test_no_launcher_file_holds_a_token_or_switches_authentication_off(name: str
     assert "disabled" not in text
 
 
+@every_launcher
+def test_every_node_has_metrics_where_the_readme_lets_prometheus_look(name: str) -> None:
+    config = launcher(name)
+    commands = [*config["head_start_ray_commands"], *config["worker_start_ray_commands"]]
+    ports = [re.findall(r"--metrics-export-port=(\d+)", line) for line in commands]
+    (scraped,) = re.findall(r"targets: .*:(\d+)", (CLUSTER / "grafana" / "README.md").read_text())
+    assert ports == [[], [scraped], [], [scraped]]
+
+
 def test_a_lost_node_is_noticed_within_seconds(environment: dict[str, str]) -> None:
     prefix = "RAY_health_check_"
     value = {
@@ -218,6 +227,21 @@ def test_ray_starts_cards_for_those_who_ask_for_cards_only(
     )
     assert missing == []
     assert {*nodes} == started
+
+
+@every_cloud
+def test_the_user_of_the_nodes_may_write_where_the_run_reads_and_writes(
+    name: str, environment: dict[str, str]
+) -> None:
+    config = launcher(name)
+    *_, mount, made = config["initialization_commands"]
+    user = config["auth"]["ssh_user"]
+    assert "sudo mount " in mount
+    assert made.startswith(f"sudo install -d -o {user} -g {user} ")
+    run = read_config(ROOT / "configs" / "runs" / "cluster.yaml")
+    assert {*run["sources"], run["out"], environment["EMBEDLIB_MODELS"]} == {
+        word for word in made.split() if word.startswith("/")
+    }
 
 
 def test_aws_knows_every_field_of_a_node() -> None:
@@ -325,6 +349,68 @@ def test_ray_knows_every_setting_of_the_provider(name: str) -> None:
 def test_the_run_of_a_cluster_joins_the_cluster_that_is_there() -> None:
     path = ROOT / "configs" / "runs" / "cluster.yaml"
     assert extract_config(read_config(path), origin=str(path)).address == "auto"
+
+
+# What pods share
+
+STRING = {"type": "string"}
+
+
+def record(required: str, **properties: Any) -> dict[str, Any]:
+    """Make the schema of an object that has no other fields."""
+    return {
+        "type": "object",
+        "required": required.split(),
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+# From the field reference of Kubernetes 1.28, as far as our claim has them.
+CLAIM = record(
+    "apiVersion kind metadata spec",
+    apiVersion={"const": "v1"},
+    kind={"const": "PersistentVolumeClaim"},
+    metadata=record("name", name=STRING),
+    spec=record(
+        "accessModes resources",
+        accessModes={"const": ["ReadWriteMany"]},
+        storageClassName=STRING,
+        resources=record(
+            "requests",
+            requests=record("storage", storage={"type": "string", "pattern": r"^\d+[GT]i$"}),
+        ),
+    ),
+)
+
+
+def shared_files() -> tuple[dict[str, Any], dict[str, Any]]:
+    claim, pod = yaml.safe_load_all((CLUSTER / "claim.yaml").read_text())
+    return claim, pod
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"accessMode": []}, {"accessModes": ["ReadWriteOnce"]}, {"storageClass": "a"}]
+)
+def test_the_claim_has_the_fields_that_kubernetes_knows(wrong: dict[str, Any]) -> None:
+    claim, _ = shared_files()
+    validate(claim, CLAIM)
+    if wrong:
+        with pytest.raises(ValidationError):
+            validate(claim | {"spec": claim["spec"] | wrong}, CLAIM)
+
+
+def test_files_are_copied_as_the_user_and_to_the_claim_of_the_pods_of_ray() -> None:
+    claim, pod = shared_files()
+    ray = yaml.safe_load((CLUSTER / "kuberay-raycluster.yaml").read_text())["spec"]
+    head = ray["headGroupSpec"]["template"]["spec"]
+    (files,), (container,) = pod["spec"]["containers"], head["containers"]
+    assert pod["spec"]["securityContext"] == head["securityContext"]
+    assert files["securityContext"] == container["securityContext"]
+    assert files["image"] == container["image"]
+    assert pod["spec"]["volumes"] == head["volumes"][:1]
+    assert files["volumeMounts"] == container["volumeMounts"][:1]
+    assert head["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
 
 
 # The READMEs
