@@ -38,6 +38,7 @@ RAY_MODULES = {
     "run/cluster.py",
     "run/ray_backend.py",
     "run/ray_errors.py",
+    "run/ray_jobs.py",
     "run/ray_meters.py",
     "run/ray_nodes.py",
     "run/ray_stalls.py",

@@ -169,6 +169,20 @@ class Cluster:
             timeout=PATIENCE_S,
         )
 
+    def next_name(self, out: Path) -> str:
+        """Have `embedlib submission-id` name the next job, with a look at those of the head."""
+        dashboard = f"http://127.0.0.1:{self._dashboard_port}"
+        line = ("-m", "embedlib.cli.app", "submission-id", out, "--address", dashboard)
+        done = subprocess.run(
+            [sys.executable, *map(str, line)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
     def lose(self, node: subprocess.Popen[bytes]) -> None:
         """Kill the raylet of a node, as a machine that is switched off does."""
         for process in psutil.Process(node.pid).children(recursive=True):
@@ -284,6 +298,17 @@ def test_a_double_submit_is_refused_by_name_and_the_next_try_is_not(
     assert '"n_rows": 0' in resumed.stdout
     assert embedlib.verify(out).problems == ()
     assert embedlib.diff(out, clean).differences == ()
+
+
+def test_a_job_that_fails_before_its_run_does_not_block_the_next(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    names = []
+    for _ in range(2):
+        names.append(cluster.next_name(tmp_path / "out"))
+        failed = cluster.submit(names[-1], "--no-such-option")
+        assert "No such option" in failed.stdout + failed.stderr
+    assert [name[-5:] for name in names] == ["-try1", "-try2"]
 
 
 def test_a_sweep_that_is_submitted_gives_the_table_of_one_process(
