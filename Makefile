@@ -10,6 +10,7 @@ SOURCES := embedlib jobs tests cluster docker docs
 .PHONY: setup demo test test-all check docs audit format bench lock clean
 
 setup: $(STAMP)
+	@echo "ready: source $(VENV)/bin/activate"
 
 $(STAMP): requirements.lock pyproject.toml
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)

@@ -131,7 +131,7 @@ def _open(probing: dict[str, str], audio: LocalAudio) -> InputContainer:
         return av.open(audio.path, options=options, metadata_errors="replace")
     except av.error.FileNotFoundError as exc:
         raise MissingAudioError(
-            f"{audio.name} does not exist", fix="list the catalogue again"
+            f"{audio.name} does not exist", fix="`embedlib index --out OUT` lists the sources again"
         ) from exc
     except av.error.MemoryError as exc:  # what FFmpeg says of too many streams, too
         raise UndecodableAudioError(

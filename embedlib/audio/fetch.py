@@ -52,6 +52,8 @@ UNREADABLE_ERRNOS = frozenset(
 )
 """What a local file system says about a file; other errors (EIO, ESTALE ...) are about itself."""
 
+_LIST_AGAIN = "`embedlib index --out OUT` lists the sources again"
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
@@ -279,10 +281,8 @@ def _local_errors(path: str) -> Iterator[None]:
 
 
 def _missing(name: str) -> MissingAudioError:
-    return MissingAudioError(f"{name} does not exist", fix="list the catalogue again")
+    return MissingAudioError(f"{name} does not exist", fix=_LIST_AGAIN)
 
 
 def _changed(name: str, difference: str) -> ChangedAudioError:
-    return ChangedAudioError(
-        f"{name} changed since it was planned: {difference}", fix="list the catalogue again"
-    )
+    return ChangedAudioError(f"{name} changed since it was planned: {difference}", fix=_LIST_AGAIN)

@@ -74,7 +74,7 @@ class AudioStream:
     >>> with stream:
     ...     n_samples = sum(len(blocks[mono]) for blocks in stream)
     Traceback (most recent call last):
-    embedlib.errors.MissingAudioError: ...no-such.mp3 does not exist; list the catalogue again
+    embedlib.errors.MissingAudioError: ...no-such.mp3 does not exist; ...
     """
 
     def __init__(

@@ -248,8 +248,11 @@ def summary_lines(summary: RunSummary) -> list[str]:
         lines.append(failures_line(summary))
     if summary.decoding:
         lines.append(decoding_line(summary))
-    if summary.predicted_s is not None:
-        lines.append(f"predicted: {summary.predicted_s:.1f} s from the first shard on")
+    if summary.predicted_s is not None and summary.worked_s:
+        lines.append(
+            f"took {summary.worked_s:.1f} s from the first shard on, "
+            f"predicted {summary.predicted_s:.1f} s"
+        )
     if summary.n_changed or summary.n_vanished:
         lines.append(
             f"{summary.n_changed} tracks have changed and {summary.n_vanished} have vanished since "
@@ -266,7 +269,7 @@ def summary_lines(summary: RunSummary) -> list[str]:
 
 
 def failures_line(summary: RunSummary | IndexSummary) -> str:
-    """Say which tracks of a run have no embedding, by reason.
+    """Say how many rows of a run, over all models, have no embedding, by reason.
 
     Parameters
     ----------
@@ -279,7 +282,7 @@ def failures_line(summary: RunSummary | IndexSummary) -> str:
         For people.
     """
     failed = [f"{n} {status}" for status, n in summary.statuses.items() if status not in _KEPT]
-    return f"failed: {', '.join(failed)}; see `embedlib failures {summary.out}`"
+    return f"failed rows: {', '.join(failed)}; see `embedlib failures {summary.out}`"
 
 
 _ONE_OF = {
@@ -319,9 +322,12 @@ def _main_line(summary: RunSummary) -> str:
         return f"nothing to do: all {summary.n_tracks} tracks are in {summary.out} for {models}"
     hours = summary.audio_s / 3600
     rate = summary.audio_s / summary.wall_s
+    is_one = len(summary.models) == 1
     return (
-        f"{summary.n_rows} rows, {summary.n_patches} patches, {hours:.2f} h of audio for {models} "
-        f"in {summary.wall_s:.1f} s ({rate:.0f} times real time) -> {summary.out}"
+        f"{summary.n_rows} rows, {summary.n_patches} patches, "
+        f"{hours:.2f} {'h of audio' if is_one else 'model hours'} for {models} in "
+        f"{summary.wall_s:.1f} s ({rate:.0f} times real time{'' if is_one else ', models summed'})"
+        f" -> {summary.out}"
     )
 
 

@@ -12,6 +12,7 @@ from embedlib.cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
     from embedlib.run.lookout import Lookout
+    from embedlib.tables.status import ModelStatus
 
 Out = Annotated[str, typer.Argument(help="Folder of the output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -37,24 +38,28 @@ def status(
 
     With --watch, from any machine that can read OUT: rates, time left and what a run waits for,
     live on a terminal, else a line every 30 s. That ends with code 0 when all runs that were seen
-    came to their end, and with 1 when one was killed, cut off, or ended early.
+    came to their end, and with 1 when one was killed, cut off, or ended early, and where no run
+    began within two minutes.
 
     Example: embedlib status OUT --watch
     """
     from embedlib.run.lookout import Lookout
     from embedlib.tables.layout import existing_root
 
-    lookout = Lookout(existing_root(out))
     if watch:
-        raise typer.Exit(_watch(out, lookout, every=every, json=json))
-    _show_status(out, lookout, json=json)
+        raise typer.Exit(_watch(out, every=every, json=json))
+    _show_status(out, Lookout(existing_root(out)), json=json)
 
 
-def _watch(out: str, lookout: Lookout, *, every: str | None, json: bool) -> int:
+def _watch(out: str, *, every: str | None, json: bool) -> int:
     from embedlib.cli.durations import duration
-    from embedlib.cli.watch import watch
+    from embedlib.cli.watch import wait_for_run, watch
+    from embedlib.run.lookout import Lookout
+    from embedlib.tables.layout import output_root
 
+    lookout = Lookout(output_root(out))
     every_s = duration(every, option="--every").total_seconds() if every else lookout.every_s
+    wait_for_run(out, lookout, every_s=every_s)
     return 0 if watch(out, lookout, every_s=every_s, json=json) else 1
 
 
@@ -71,7 +76,7 @@ def _show_status(out: str, lookout: Lookout, *, json: bool) -> None:
         [
             (
                 model.model,
-                f"{model.n_done}/{model.n_planned}",
+                _done(model),
                 " ".join(f"{n} {name}" for name, n in model.statuses),
                 str(model.n_patches),
                 f"{model.audio_s / 3600:.2f}",
@@ -83,6 +88,11 @@ def _show_status(out: str, lookout: Lookout, *, json: bool) -> None:
     )
     for run in runs:
         say(run_line(run))
+
+
+def _done(model: ModelStatus) -> str:
+    failed = f", {model.n_failed} failed" if model.n_failed else ""
+    return f"{model.n_done}/{model.n_planned}{failed}"
 
 
 def _status_object(values: dict[str, object]) -> dict[str, object]:

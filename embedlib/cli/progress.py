@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from embedlib.run.advance import Advance
-from embedlib.run.driver import RunPlan
+from embedlib.run.driver import RunPlan, SecondSignal
 from embedlib.run.events import Event, Tick
 from embedlib.run.extract import RunWatcher
 from embedlib.run.scheduler import Scheduler
@@ -23,6 +24,8 @@ LOOK_EVERY_S = 0.25
 """Between looks at where the run is: as often as the live line is drawn anew."""
 
 _BAR_CELLS = 24
+
+_ENDED_AT_ONCE = "ended by a second signal; run the same command to continue"
 
 
 class Progress(RunWatcher):
@@ -44,10 +47,14 @@ class Progress(RunWatcher):
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         if self._live:
             self._look()
             self._live.stop()
+        if isinstance(error, SecondSignal):
+            self._console.print(_ENDED_AT_ONCE, soft_wrap=True)
 
     def on_plan(self, plan: RunPlan) -> None:
         """Learn how much there is to do, and show it; a run may have one plan after another.
@@ -93,7 +100,7 @@ class Progress(RunWatcher):
         Returns
         -------
         line : str
-            Rows, audio, speed, failures, time left, and what binds.
+            Share, failures, time left, rows, audio, speed, and what binds.
         """
         self._look()
         return str(self._standing)
@@ -104,7 +111,7 @@ class Progress(RunWatcher):
             self._standing = self._advance.standing()
 
     def _render(self) -> Text:
-        return bar(self._standing)
+        return drawn(self._standing, width=self._console.width)
 
     def _say_now_and_then(self) -> None:
         if self._live is None and time.monotonic() - self._said > LINE_EVERY_S:
@@ -112,23 +119,60 @@ class Progress(RunWatcher):
             self._console.print(self.line(), soft_wrap=True)
 
 
-def bar(standing: Standing) -> Text:
-    """Draw where a run is.
+def drawn(standing: Standing, *, width: int) -> Text:
+    """Draw where a run is, in two lines that fit a terminal.
 
     Parameters
     ----------
     standing : Standing
         Of the run.
+    width : int > 0
+        Characters of a line; where they are few, the bar gets shorter, and then words are left out
+        from the end.
 
     Returns
     -------
-    line : Text
-        A bar, its share in percent, and the line for people.
+    lines : Text
+        A bar and how far it is; below it what binds, once that is known.
     """
-    share = standing.n_done / standing.n_rows if standing.n_rows else 0.0
-    n_full = round(share * _BAR_CELLS)
-    cells = "━" * n_full + "╌" * (_BAR_CELLS - n_full)
-    return Text(f"{cells} {share:4.0%}  {standing}", no_wrap=True, overflow="ellipsis")
+    words = list(standing.words())
+    while len(words) > 1 and len("  ".join(words)) > width:
+        words.pop()
+    said = "  ".join(words)
+    n_cells = max(0, min(_BAR_CELLS, width - len(said) - 2))
+    n_full = round(standing.share * n_cells)
+    cells = "━" * n_full + "╌" * (n_cells - n_full)
+    lines = (f"{cells}  {said}".lstrip(), shortened(standing.bottleneck, width=width))
+    return Text("\n".join(filter(None, lines)), no_wrap=True, overflow="ellipsis")
+
+
+def shortened(text: str, *, width: int) -> str:
+    """Take the middle out of the longest word of a text that is too long for a line.
+
+    Parameters
+    ----------
+    text : str
+        Such as one with the name of a model.
+    width : int > 0
+        Characters of a line.
+
+    Returns
+    -------
+    text : str
+        As long as a line at most, where the longest word is longer than what is too much.
+
+    Examples
+    --------
+    >>> shortened("bound by discogs-effnet-artist: 2 of 2 workers busy", width=40)
+    'bound by disco…tist: 2 of 2 workers busy'
+    """
+    n_over = len(text) - width
+    if n_over <= 0:
+        return text
+    word = max(text.split(), key=len)
+    n_kept = max(2, len(word) - n_over - 1)
+    short = f"{word[: n_kept - n_kept // 2]}…{word[-(n_kept // 2) :]}"
+    return text.replace(word, short, 1)
 
 
 def watching(*, quiet: bool) -> AbstractContextManager[RunWatcher]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from embedlib.cli.output import print_json, say
+from embedlib.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 30.0
 """Between lines where there is no terminal."""
+
+WAIT_S = 120.0
+"""How long a run may take to tell of itself: a large listing is done before it does."""
 
 
 def sightings_shown(sightings: list[Sighting]) -> list[Sighting]:
@@ -71,6 +76,37 @@ def run_object(sighting: Sighting) -> dict[str, Any]:
     }
 
 
+def wait_for_run(out: str, lookout: Lookout, *, every_s: float) -> None:
+    """Wait until a run has told of itself, and say on stderr that one is waited for.
+
+    Parameters
+    ----------
+    out : str
+        The output, as it was typed; it need not be there yet.
+    lookout : Lookout
+        Looks at it.
+    every_s : float
+        Seconds between looks.
+
+    Raises
+    ------
+    OutputError
+        If there is none after `WAIT_S`.
+    """
+    if lookout.look():
+        return
+    print(f"waiting for a run of {out}; Ctrl-C ends this", file=sys.stderr)
+    deadline_s = time.monotonic() + WAIT_S
+    while (left_s := deadline_s - time.monotonic()) > 0.0:
+        time.sleep(min(every_s, left_s))
+        if lookout.look():
+            return
+    raise OutputError(
+        f"no run of {out} has told of itself within {WAIT_S:.0f} s",
+        fix="start one, or see what is there: embedlib status OUT",
+    )
+
+
 def watch(out: str, lookout: Lookout, *, every_s: float, json: bool) -> bool:
     """Show the runs of an output until none is under way.
 
@@ -124,8 +160,6 @@ class _Watched:
         return [run_line(each) for each in self.last if each.is_under_way]
 
     def endings(self) -> list[str]:
-        if not self.last:
-            return ["no run has told of itself yet"]
         return [run_line(each) for each in self.last if not each.is_under_way]
 
 
@@ -154,21 +188,23 @@ def _live(watched: _Watched, every_s: float, console: Any) -> None:
     from rich.live import Live
 
     with Live(console=console, auto_refresh=False) as live:
-        _each_look(watched, every_s, lambda: live.update(_drawn(watched), refresh=True))
+        _each_look(
+            watched, every_s, lambda: live.update(_drawn(watched, console.width), refresh=True)
+        )
 
 
-def _drawn(watched: _Watched) -> Group:
+def _drawn(watched: _Watched, width: int) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    from embedlib.cli.progress import bar
+    from embedlib.cli.progress import drawn
 
-    drawn: list[Text] = []
+    lines: list[Text] = []
     for each in watched.last:
         if each.is_under_way:
-            drawn.append(Text(f"run {each.record.run_id} on {each.record.host}"))
-            drawn.append(bar(each.record.standing))
-    return Group(*drawn)
+            lines.append(Text(f"run {each.record.run_id} on {each.record.host}"))
+            lines.append(drawn(each.record.standing, width=width))
+    return Group(*lines)
 
 
 def _object(out: str, watched: _Watched) -> dict[str, Any]:

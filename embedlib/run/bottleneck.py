@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Final
 
-from embedlib.run.events import Decoded, DecodeEnded, DecoderAdded, Embedded, Event, Tick, Written
+from embedlib.run.driver import DRAIN_S
+from embedlib.run.events import (
+    Decoded,
+    DecodeEnded,
+    DecoderAdded,
+    Drain,
+    Embedded,
+    Event,
+    Tick,
+    Written,
+)
 from embedlib.run.scheduler import Scheduler
 from embedlib.run.staff import Load
 
@@ -26,6 +36,9 @@ RECENT_S: Final = 120.0
 TAIL_SHARE: Final = 0.75
 """Share of its workers below which no stage is held to be the tight one when nothing is left to
 begin: the last shards keep few of them busy."""
+
+ENDING: Final = f"ending: up to {DRAIN_S:.0f} s for what is in flight; Ctrl-C again ends now"
+"""What a run waits for that a signal has told to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,7 @@ class Bottleneck:
         self._moments: deque[Moment] = deque(maxlen=N_MOMENTS)
         self._stage_s: defaultdict[str, float] = defaultdict(float)
         self._is_one_process = False
+        self._is_ending = False
         self._seen_s = 0.0
 
     def observe(self, event: Event, scheduler: Scheduler, *, now_s: float) -> None:
@@ -80,6 +94,8 @@ class Bottleneck:
         match event:
             case DecoderAdded(_, node_id) if not node_id:
                 self._is_one_process = True  # workers of a cluster are on a node
+            case Drain():
+                self._is_ending = True
             case Tick():
                 moment = moment_of(scheduler)
                 if self._moments or moment.is_anybody_busy:  # the start tells nothing of the rest
@@ -93,6 +109,8 @@ class Bottleneck:
 
     def __str__(self) -> str:
         """Say what the run waits for, in a few words."""
+        if self._is_ending:
+            return ENDING
         return in_turns(self._stage_s) if self._stage_s else in_words(self._moments)
 
     def _spend(self, stage_s: Mapping[str, float]) -> None:

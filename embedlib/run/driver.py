@@ -237,6 +237,10 @@ def stopped(reason: str) -> RunError:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class SecondSignal(SystemExit):
+    """The end of a process that was told twice to end; its code is that of the second signal."""
+
+
 class Interruption:
     """SIGINT and SIGTERM as a wish to drain; a second signal ends the process at once.
 
@@ -246,6 +250,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal_number = 0
+        self._is_starting = False
         self._deadline = float("inf")
         self._previous: dict[int, object] = {}
 
@@ -260,25 +265,37 @@ class Interruption:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     @contextmanager
-    def during_start(self) -> Iterator[None]:
-        """Understand the exit by which Ray answers SIGTERM until the handlers are taken back."""
+    def during_start(self, *, at_once: bool = False) -> Iterator[None]:
+        """Understand the exit by which Ray answers SIGTERM until the handlers are taken back.
+
+        Parameters
+        ----------
+        at_once : bool, optional
+            Whether the first signal until then ends the work, since nothing is in flight.
+        """
+        self._is_starting = at_once
         try:
             yield
         except SystemExit as exc:
-            if exc.code != signal.SIGTERM:
+            if isinstance(exc, SecondSignal) or exc.code not in _SIGNALS:
                 raise
-            self.signal_number = signal.SIGTERM
+            self.signal_number = int(exc.code)
+        finally:
+            self._is_starting = False
 
     def arm(self) -> None:
         """Take the handlers back from ``ray.init``, which replaces them."""
+        self._is_starting = False
         for number in self._previous:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.signal_number:
-            raise SystemExit(128 + number)
+            raise SecondSignal(128 + number)
         self.signal_number = number
         self._deadline = time.monotonic() + DRAIN_S
+        if self._is_starting:
+            raise SystemExit(number)
 
     @property
     def is_overdue(self) -> bool:

@@ -67,7 +67,9 @@ class RunSummary:
     signal_number : int
         Of the signal that ended the run early; 0 when it came to its end.
     predicted_s : float or None
-        What `wall_s` was predicted to be, without the start; None where a cost was not known.
+        What `worked_s` was predicted to be; None where a cost was not known.
+    worked_s : float
+        Seconds from the first worker that was ready to the last commit.
     """
 
     run_id: str
@@ -88,6 +90,7 @@ class RunSummary:
     decoding_saved: dict[str, int]
     signal_number: int
     predicted_s: float | None = None
+    worked_s: float = 0.0
 
 
 class RunWatcher:
@@ -197,6 +200,7 @@ def run_extract(config: ExtractConfig, *, watcher: RunWatcher) -> RunSummary:
         decoding_saved=tally.saved(),
         signal_number=signal_number,
         predicted_s=forecast.wall_s if forecast else None,
+        worked_s=tally.worked_s,
     )
     text = json.dumps(asdict(summary), indent=2) + "\n"
     write_record(out, plan.run_id, name="summary.json", text=text)
@@ -239,7 +243,7 @@ def drive(
         if config.local:
             LocalDriver(plan, observed).run(interruption)
         else:
-            with interruption.during_start():
+            with interruption.during_start(at_once=True):
                 _drive_ray(plan, config, observed, interruption)
     return interruption.signal_number
 

@@ -22,6 +22,7 @@ from embedlib.features.readout import readout
 from embedlib.models.builder import BUILDER_VERSION
 from embedlib.models.heads import Head
 from embedlib.models.locks import read_weights
+from embedlib.models.registry import comes_with_embedlib
 from embedlib.models.spec import Output
 from embedlib.run.decoding import CHUNK_BYTES
 from embedlib.run.job import DecodeJob, HeadJob, ModelJob
@@ -96,13 +97,15 @@ def model_job(model: Prepared, *, folder: Place) -> ModelJob:
 def _manifest(model: Prepared, rule: PatchRule) -> ModelManifest:
     spec, config, file = model.instance.spec, model.config, model.file
     embedding, *further = model.outputs
+    # Of our own graphs, the version of the builder and the seed say all.
+    is_told_by_seed = file.untrained and comes_with_embedlib(spec)
     return ModelManifest(
         model=model.instance.table,
         spec=spec.name,
         n_dims=embedding.n_values,
         n_vectors=embedding.n_vectors,
         untrained=file.untrained,
-        graph_sha256="" if file.untrained else file.sha256,
+        graph_sha256="" if is_told_by_seed else file.sha256,
         builder_version=BUILDER_VERSION if file.untrained else None,
         seed=0 if file.untrained else None,
         node=", ".join(embedding.nodes),

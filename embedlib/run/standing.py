@@ -70,16 +70,39 @@ class Standing:
 
     @property
     def speed(self) -> float:
-        """Seconds of audio per second."""
+        """Seconds of audio per second, counted per model."""
         return self.audio_s / max(self.elapsed_s, 1e-3)
 
-    def __str__(self) -> str:
-        """Say it in one line: rows, audio, speed, failures, time left, and what binds."""
+    @property
+    def share(self) -> float:
+        """How much of the rows is written: 0 to 1."""
+        return self.n_done / self.n_rows if self.n_rows else 0.0
+
+    def words(self) -> tuple[str, ...]:
+        """Say it in parts, what people need most first; without what binds.
+
+        Returns
+        -------
+        parts : tuple of str
+            Share, failures, time left, rows, and the hours of audio, one per model, with their
+            speed.
+
+        Examples
+        --------
+        >>> Standing(n_rows=8, n_done=2, n_failed=1, audio_s=360.0, elapsed_s=36.0).words()
+        ('25%', '1 failed', 'ETA -', '2/8 rows', '0.10 model hours at 10x')
+        """
         return (
-            f"{self.n_done}/{self.n_rows} tracks  {self.audio_s / 3600:.2f} h of audio  "
-            f"{self.speed:.0f}x real time  {self.n_failed} failed  "
-            f"ETA {_clock(self.left_s)}  {self.bottleneck}"
+            f"{self.share:.0%}",
+            f"{self.n_failed} failed",
+            f"ETA {_clock(self.left_s)}",
+            f"{self.n_done}/{self.n_rows} rows",
+            f"{self.audio_s / 3600:.2f} model hours at {self.speed:.0f}x",
         )
+
+    def __str__(self) -> str:
+        """Say it in one line: its words, and what binds."""
+        return "  ".join((*self.words(), self.bottleneck))
 
 
 @dataclass(frozen=True, slots=True)

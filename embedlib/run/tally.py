@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 
 from embedlib.records import KEPT, DecodeStats
-from embedlib.run.events import DecodeEnded, Event, Written
+from embedlib.run.events import Committed, DecodeEnded, Event, SlotAdded, Written
 from embedlib.run.job import ModelJob
 
 
@@ -30,6 +31,8 @@ class Tally:
         ``decodes``, ``resamplings`` and ``front_end_passes``.
     separately : Counter of str
         The same, had each model been run alone.
+    worked_s : float
+        Seconds from the first worker that was ready to the last commit.
     """
 
     def __init__(self, jobs: Mapping[str, ModelJob]) -> None:
@@ -40,6 +43,8 @@ class Tally:
         self.audio_s = 0.0
         self.done: Counter[str] = Counter()
         self.separately: Counter[str] = Counter()
+        self.worked_s = 0.0
+        self._ready_s: float | None = None
 
     @property
     def n_failed(self) -> int:
@@ -55,6 +60,10 @@ class Tally:
             What.
         """
         match event:
+            case SlotAdded() if self._ready_s is None:
+                self._ready_s = time.monotonic()
+            case Committed() if self._ready_s is not None:
+                self.worked_s = time.monotonic() - self._ready_s
             case DecodeEnded(attempt_id, stats):
                 self._decoded(attempt_id, stats)
             case Written(attempt_id, part, stats):
@@ -78,6 +87,7 @@ class Tally:
         self.audio_s += other.audio_s
         self.done.update(other.done)
         self.separately.update(other.separately)
+        self.worked_s += other.worked_s
 
     def saved(self) -> dict[str, int]:
         """Give what separate runs of the same models would have done beside.

@@ -28,7 +28,7 @@ class ModelStatus:
     n_planned : int
         Tracks in the catalogue.
     n_done, n_failed : int
-        Tracks with an embedding, and tracks with a reason instead.
+        Tracks with a row, and those of them that have a reason instead of an embedding.
     statuses : tuple of (str, int)
         Tracks by status, sorted by name.
     n_patches : int
@@ -130,12 +130,12 @@ def _model_status(output: Output, model: str, *, n_planned: int) -> ModelStatus:
         statuses.update(batch["status"].to_pylist())
         n_patches += int(batch["n_patches"].to_numpy().sum())
         audio_s += float(batch["duration_s"].to_numpy().sum())
-    n_done = sum(statuses[kept] for kept in KEPT)
+    n_kept = sum(statuses[kept] for kept in KEPT)
     return ModelStatus(
         model=model,
         n_planned=n_planned,
-        n_done=n_done,
-        n_failed=statuses.total() - n_done,
+        n_done=statuses.total(),
+        n_failed=statuses.total() - n_kept,
         statuses=tuple(sorted(statuses.items())),
         n_patches=n_patches,
         audio_s=audio_s,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 
 from embedlib.audio.encode import write_audio
 from embedlib.audio.synth import synthesise_music
+from embedlib.cli import watch
 from embedlib.cli.app import main, spread
 from embedlib.cli.extract import summary_lines
 from embedlib.run.extract import RunSummary
@@ -63,7 +67,7 @@ def test_extract_tells_people_what_it_did_and_what_failed(
     rows, failed, audio, note = stdout.splitlines()
     assert (code, stderr) == (3, "")
     assert rows.startswith("2 rows, 2 patches, 0.00 h of audio for untrained-msd-musicnn-1 in ")
-    assert failed == f"failed: 1 undecodable; see `embedlib failures {tmp_path / 'out'}`"
+    assert failed == f"failed rows: 1 undecodable; see `embedlib failures {tmp_path / 'out'}`"
     assert audio == "audio: 1 decode, 0 resamplings, 1 front end pass"
     assert note.startswith("note: ")
 
@@ -126,7 +130,7 @@ def test_json_is_one_object_and_nothing_else(
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
-        ("status {out}", [MODEL, "1/2", "1 ok 1 undecodable"]),
+        ("status {out}", [MODEL, "2/2, 1 failed", "1 ok 1 undecodable"]),
         ("verify {out}", ["clean: 2 tracks in the catalogue", f"2 rows of {MODEL}"]),
         ("failures {out}", ["b.mp3", "undecodable", "is not audio"]),
         ("diff {out} {out}", ["same: 2 rows compared"]),
@@ -172,6 +176,25 @@ def test_people_are_told_how_to_continue_after_a_signal() -> None:
     assert ended == "ended early by a signal; run the same command to continue"
 
 
+SUMMARY = RunSummary(
+    run_id="r", out="out", models=("m", "n"), untrained=(), n_tracks=2, n_new=2, n_changed=0,
+    n_vanished=0, n_rows=4, n_patches=3, statuses={"empty": 2, "ok": 2}, n_failed=2,
+    audio_s=7200.0, wall_s=46.2, decoding={}, decoding_saved={}, signal_number=0,
+)  # fmt: skip
+
+
+def test_what_is_counted_for_each_model_is_called_so() -> None:
+    done, failed = summary_lines(SUMMARY)
+    assert done.startswith("4 rows, 3 patches, 2.00 model hours for m, n in 46.2 s (156 times real")
+    assert "models summed" in done
+    assert failed.startswith("failed rows: 2 empty; see ")
+
+
+def test_a_prediction_stands_beside_the_time_on_the_same_clock() -> None:
+    line = summary_lines(replace(SUMMARY, predicted_s=0.6, worked_s=6.1))[-1]
+    assert line == "took 6.1 s from the first shard on, predicted 0.6 s"
+
+
 def test_models_takes_several_names_until_the_next_option() -> None:
     typed = ["a", "--models", "x", "y", "--out", "o", "b"]
     assert spread(typed) == [*("a", "--models", "x", "--models", "y", "--out", "o", "b")]
@@ -212,6 +235,48 @@ def test_a_track_that_there_is_not_is_an_error_that_names_near_ones(out: Path, r
     assert (code, stdout) == (1, "")
     assert stderr.startswith(f"error: {out} has no track 'c.mp3'; near to it are 'b.mp3'")
     assert stderr.count("\n") == 1
+
+
+class Waiting:
+    """The clock of who waits; moved by its sleeps, with something that happens at the third."""
+
+    def __init__(self, happens: Callable[[], object] = lambda: None) -> None:
+        self.now_s = 0.0
+        self._happens = {3: happens}
+        self._n_slept = 0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        self._n_slept += 1
+        self._happens.get(self._n_slept, lambda: None)()
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_watching_waits_for_a_run_that_is_starting(
+    is_there: bool, out: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "late"
+    if is_there:
+        late.mkdir()
+    begin = partial(shutil.copytree, out / "runs", late / "runs")
+    monkeypatch.setattr(watch, "time", Waiting(begin))
+    code, stdout, stderr = run("status", late, "--watch")
+    assert (code, stderr) == (0, f"waiting for a run of {late}; Ctrl-C ends this\n")
+    assert stdout.endswith(": done\n")
+
+
+def test_watching_gives_up_where_no_run_begins(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Waiting()
+    monkeypatch.setattr(watch, "time", clock)
+    code, stdout, stderr = run("status", tmp_path / "none", "--watch")
+    assert (code, stdout, clock.now_s) == (1, "", pytest.approx(120.0))
+    error = stderr.splitlines()[-1]
+    assert error.startswith(f"error: no run of {tmp_path / 'none'} has told of itself within 120 s")
 
 
 def test_watching_ends_at_once_where_no_run_is_under_way(out: Path, run: Run) -> None:

@@ -27,6 +27,7 @@ from embedlib.cli.extract import NEW_FAILURES
 from embedlib.cli.logs import LEVEL_VARIABLE
 from embedlib.config import ExtractConfig, extract_config, preset_names
 from embedlib.errors import ConfigError, EmbedlibError
+from embedlib.features.front_end import front_end
 from embedlib.models.cache import add
 from embedlib.models.folders import CACHE_VARIABLE
 from embedlib.models.graph_writer import GraphWriter
@@ -304,6 +305,15 @@ def test_the_readme_has_every_status_and_says_whether_it_keeps_an_embedding() ->
 def test_the_readme_names_every_model() -> None:
     named = {row[0].strip("`") for row in table(README, "Models")}
     assert {spec.name for spec in model_specs()} <= named
+
+
+def test_the_page_about_models_has_every_front_end_with_its_frames() -> None:
+    rows = table(ROOT / "docs" / "how-to" / "add-a-model.md", "What a spec says")
+    shown = {name: cells for names, *cells in rows for name in in_code(names, r"^[\w-]+$")}
+    for name, cells in shown.items():
+        own = front_end(name)
+        assert [int(cell) for cell in cells] == [own.sr_hz, own.n_bands, own.hop_samples], name
+    assert {spec.front_end for spec in model_specs()} <= shown.keys()
 
 
 def test_the_readme_has_every_extension_that_a_folder_is_searched_for() -> None:

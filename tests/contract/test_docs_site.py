@@ -193,7 +193,13 @@ def test_the_site_has_a_section_for_each_command(site: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "parameter"), [("python", "resampler"), ("specs", "n_trainable"), ("tables", "at")]
+    ("page", "parameter"),
+    [
+        ("python", "resampler"),
+        ("specs", "n_trainable"),
+        ("specs", "keep_dims"),
+        ("tables", "at"),
+    ],
 )
 def test_the_reference_of_python_comes_from_the_docstrings(
     site: Path, page: str, parameter: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +106,10 @@ def test_the_functions_of_hear_take_by_position_what_its_api_gives(
 ) -> None:
     found = inspect.signature(getattr(hear, name)).parameters.values()
     assert [each.name for each in found if each.kind is each.POSITIONAL_OR_KEYWORD] == parameters
+
+
+def test_the_folder_of_a_clone_is_not_taken_for_the_package(tmp_path: Path) -> None:
+    (tmp_path / "embedlib").mkdir()
+    line = [sys.executable, "-c", "import embedlib; print(embedlib.__file__)"]
+    found = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert found.strip() == embedlib.__file__

@@ -136,7 +136,7 @@ def test_failures_that_are_allowed_exit_with_0(
     options = ("--models", model, "--local", "--max-failed", "5")
     done = command("extract", shared_edge / "empty", *options, "--out", tmp_path / "out")
     assert done.returncode == 0
-    assert "failed: 4 empty" in done.stdout
+    assert "failed rows: 4 empty" in done.stdout
 
 
 def test_failures_of_an_earlier_run_are_not_new(

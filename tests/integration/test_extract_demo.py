@@ -48,7 +48,7 @@ def test_the_demonstration_embeds_with_two_models_and_names_what_failed(
 ) -> None:
     _, printed = demo
     assert printed.startswith(f"{2 * N_TRACKS} rows, ")
-    assert "failed: 2 empty, 2 undecodable; see `embedlib failures " in printed
+    assert "failed rows: 2 empty, 2 undecodable; see `embedlib failures " in printed
 
 
 @pytest.mark.parametrize(

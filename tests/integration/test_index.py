@@ -386,7 +386,7 @@ def test_the_command_needs_the_output_alone_and_says_what_it_did(
     found, rows, failed, audio = done.stdout.splitlines()
     assert found.startswith("2 new, 1 changed, 1 moved, 1 deleted, 3 unchanged: 7 tracks in ")
     assert rows.startswith(f"3 rows made, 1 renamed, 3 forgotten for {MUSICNN} in ")
-    assert failed == f"failed: 1 undecodable; see `embedlib failures {out}`"
+    assert failed == f"failed rows: 1 undecodable; see `embedlib failures {out}`"
     assert audio.startswith("audio: 2 decodes")
     assert command("index", "--out", out, "--quiet").returncode == 0
     assert_as_extracted(music, out, tmp_path / "clean")

@@ -68,7 +68,9 @@ def test_after_a_kill_status_and_failures_tell_what_was(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "out"
-    driver = start(*extract_clips(out, "--quiet", "--local"))
+    bad = tmp_path / "bad.mp3"
+    bad.write_text("no music " * 1_000_000)  # the largest file, so that the first one fails
+    driver = start(*extract_clips(out, "--quiet", "--local", "--patch-hop-frames", "4", bad))
     wait_until(lambda: "track=" in log_of(out), driver)
     driver.kill()
     driver.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +14,21 @@ from rich.console import Console
 from embedlib.audio.decode import AudioLimits
 from embedlib.catalog.shards import ShardSize
 from embedlib.cli import progress as module
-from embedlib.cli.progress import Progress
+from embedlib.cli.progress import Progress, drawn
 from embedlib.records import PartResult, Shard, Track
 from embedlib.run import advance
-from embedlib.run.driver import RunPlan
-from embedlib.run.events import Decoded, DecoderAdded, Embedded, SlotAdded, Tick, Written
+from embedlib.run.driver import RunPlan, SecondSignal
+from embedlib.run.events import (
+    Decoded,
+    DecoderAdded,
+    Drain,
+    Embedded,
+    SlotAdded,
+    Tick,
+    Written,
+)
 from embedlib.run.job import DecodeJob
+from embedlib.run.standing import Standing
 
 FRAME_BYTES = 4 * 96
 FRAMES_PER_S = 62.5  # of 256 samples at 16 kHz
@@ -83,7 +93,7 @@ def written(console: Console) -> str:
     return console.file.getvalue()
 
 
-def test_the_line_counts_tracks_audio_speed_failures_and_time_left(
+def test_the_line_counts_rows_audio_speed_failures_and_time_left(
     clock: Clock, pipe: Console
 ) -> None:
     plan = plan_of(3)
@@ -95,7 +105,7 @@ def test_the_line_counts_tracks_audio_speed_failures_and_time_left(
     progress.on_event(Embedded("a0", 0, "m"), scheduler)
     progress.on_event(Written("a0", part("s0", failed=1)), scheduler)
     assert progress.line().startswith(
-        "2/6 tracks  0.02 h of audio  10x real time  1 failed  ETA 0:00:12  "
+        "33%  1 failed  ETA 0:00:12  2/6 rows  0.02 model hours at 10x  "
     )
 
 
@@ -108,7 +118,7 @@ def test_speed_leaves_the_start_of_the_workers_out(clock: Clock, pipe: Console) 
     clock.now_s += 2.0
     progress.on_event(SlotAdded("late", "m"), plan.scheduler())
     progress.on_event(Embedded("a0", 0, "m"), plan.scheduler())
-    assert "30x real time" in progress.line()
+    assert "at 30x" in progress.line()
 
 
 def test_audio_counts_once_for_each_model(clock: Clock, pipe: Console) -> None:
@@ -123,8 +133,7 @@ def test_audio_counts_once_for_each_model(clock: Clock, pipe: Console) -> None:
     for event in events:
         progress.on_event(event, plan.scheduler())
     # A part says what was decoded, 60 s here; the open one counts by its chunks.
-    assert f"{(60 + 36) / 3600:.2f} h of audio" in progress.line()
-    assert progress.line().startswith("2/4 tracks")
+    assert f"2/4 rows  {(60 + 36) / 3600:.2f} model hours" in progress.line()
 
 
 def test_the_stage_that_other_workers_wait_for_is_named(clock: Clock, pipe: Console) -> None:
@@ -167,10 +176,10 @@ def test_where_there_is_no_terminal_a_line_is_said_every_half_minute(
             progress.on_event(Tick(), plan.scheduler())
     lines = written(pipe).splitlines()
     assert len(lines) == 2
-    assert all(line.startswith("0/2 tracks") for line in lines)
+    assert all(line.startswith("0%  0 failed") for line in lines)
 
 
-def test_a_terminal_gets_one_live_line() -> None:
+def test_a_terminal_gets_two_live_lines_the_second_for_what_binds() -> None:
     terminal = Console(file=io.StringIO(), width=200, force_terminal=True)
     plan = plan_of(1)
     with Progress(terminal) as progress:
@@ -178,8 +187,8 @@ def test_a_terminal_gets_one_live_line() -> None:
         progress.on_event(Written("a0", part("s0")), plan.scheduler())
     shown = written(terminal)
     assert "100%" in shown
-    assert "2/2 tracks" in shown
-    assert shown.count("\n") <= 2
+    assert "2/2 rows  0.02 model hours" in shown
+    assert re.search(r"\nstarting workers *\n", shown)
 
 
 def test_nothing_is_shown_where_nothing_is_to_do() -> None:
@@ -198,7 +207,7 @@ def test_progress_goes_to_stderr(capsys: pytest.CaptureFixture[str], clock: Cloc
         progress.on_event(Tick(), plan.scheduler())
     stdout, stderr = capsys.readouterr()
     assert stdout == ""
-    assert stderr.startswith("0/2 tracks")
+    assert stderr.startswith("0%  0 failed")
 
 
 def test_events_of_an_attempt_that_is_over_stop_no_run(clock: Clock, pipe: Console) -> None:
@@ -206,4 +215,55 @@ def test_events_of_an_attempt_that_is_over_stop_no_run(clock: Clock, pipe: Conso
     progress.on_plan(plan)
     for event in (Embedded("a0", 0, "m"), Written("a0", part("s0")), Embedded("a0", 1, "m")):
         progress.on_event(event, plan.scheduler())
-    assert progress.line().startswith("2/2 tracks  0.02 h of audio")
+    assert "2/2 rows  0.02 model hours" in progress.line()
+
+
+LONG = "untrained-discogs-multi-embeddings-effnet-bs64"  # 46 characters
+LARGE = Standing(
+    n_rows=80_000_000,
+    n_done=41_000_000,
+    n_failed=12_345,
+    audio_s=4e9,
+    elapsed_s=1e6,
+    left_s=1e6,
+    bottleneck=f"bound by {LONG}: 12 of 12 workers busy, 123 chunks wait",
+)
+
+
+@pytest.mark.parametrize("standing", [Standing(n_rows=1656, bottleneck="starting workers"), LARGE])
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_two_lines_fit_the_terminal_failures_and_time_left_right_behind_the_share(
+    standing: Standing, width: int
+) -> None:
+    first, second = drawn(standing, width=width).plain.splitlines()
+    assert max(len(first), len(second)) <= width
+    assert re.search(r"\d% +\d+ failed  ETA (-|277:46:40)  \d+/\d+ rows", first)
+    assert second.endswith(standing.bottleneck[-10:])
+
+
+def test_a_long_name_loses_its_middle_and_the_numbers_behind_it_stay() -> None:
+    _, second = drawn(LARGE, width=80).plain.splitlines()
+    assert re.fullmatch(
+        r"bound by untrained-\S+…\S+-bs64: 12 of 12 workers busy, 123 chunks wait", second
+    )
+
+
+def test_what_a_signal_does_takes_the_place_of_what_binds(clock: Clock, pipe: Console) -> None:
+    progress, plan = Progress(pipe), plan_of(1)
+    progress.on_plan(plan)
+    progress.on_event(Drain(), plan.scheduler())
+    assert progress.line().endswith(
+        "  ending: up to 20 s for what is in flight; Ctrl-C again ends now"
+    )
+
+
+def test_a_second_signal_is_told_with_the_way_to_continue(pipe: Console) -> None:
+    with pytest.raises(SecondSignal), Progress(pipe):
+        raise SecondSignal(130)
+    assert written(pipe) == "ended by a second signal; run the same command to continue\n"
+
+
+def test_another_end_is_not_told_as_a_signal(pipe: Console) -> None:
+    with pytest.raises(SystemExit), Progress(pipe):
+        raise SystemExit(143)
+    assert written(pipe) == ""

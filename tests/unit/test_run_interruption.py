@@ -76,6 +76,24 @@ def test_the_exit_by_which_ray_answers_sigterm_counts_as_the_signal() -> None:
     assert interruption.signal_number == signal.SIGTERM
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_the_start_at_once_where_nothing_is_in_flight(number: signal.Signals) -> None:
+    done = []
+    with Interruption() as interruption, interruption.during_start(at_once=True):
+        signal.raise_signal(number)
+        done.append("more")
+    assert (interruption.signal_number, done) == (number, [])
+
+
+def test_a_signal_after_the_start_is_a_wish_to_drain() -> None:
+    done = []
+    with Interruption() as interruption, interruption.during_start(at_once=True):
+        interruption.arm()
+        signal.raise_signal(signal.SIGINT)
+        done.append("more")
+    assert (interruption.signal_number, done) == (signal.SIGINT, ["more"])
+
+
 def test_any_other_exit_while_ray_starts_goes_on() -> None:
     with pytest.raises(SystemExit), Interruption().during_start():
         raise SystemExit(1)
