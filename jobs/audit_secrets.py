@@ -108,8 +108,13 @@ def scanned(root: Path, names: Sequence[str]) -> SecretsCollection:
     found : SecretsCollection
         By name.
     """
-    found = SecretsCollection(root=str(root))
+    absolute, found = SecretsCollection(root=str(root)), SecretsCollection(root=str(root))
     with default_settings():
         for name in names:
-            found.scan_file(name)
+            absolute.scan_file(name)
+    # Each finding names its file as well, by then below the root, and is compared by that too: what
+    # was accepted in one clone holds in all.
+    for name, each in absolute:
+        each.filename = name
+        found[name].add(each)
     return found

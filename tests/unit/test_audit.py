@@ -136,6 +136,15 @@ def test_what_was_accepted_is_not_found_again_also_on_another_line(
     assert aws_key() not in (repository / "accepted.json").read_text()
 
 
+def test_what_was_accepted_in_one_clone_holds_in_another(
+    secrets: ModuleType, repository: Path
+) -> None:
+    (repository / "config.py").write_text(f'key = "{aws_key()}"\n')
+    assert secrets.accept(repository, accepted=repository / "accepted.json")
+    clone = repository.rename(repository.with_name("clone"))
+    assert scan(secrets, clone).exit_code == 0
+
+
 def test_another_key_in_a_file_with_an_accepted_one_is_found(
     secrets: ModuleType, repository: Path
 ) -> None:
