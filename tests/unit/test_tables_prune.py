@@ -26,7 +26,7 @@ from embedlib.tables.snapshot import read_snapshot
 MakeRow = Callable[..., TrackRow]
 Rows = dict[tuple[str, str], dict[str, object]]
 
-SONGS = tuple(Track(f"{n:03}", f"/music/{n:03}", 320_044, "17") for n in range(100))
+SONGS = tuple(Track(f"{n:03}", f"/music/{n:03}", 3_200_440, "17") for n in range(100))
 """Three to a shard, but for the last."""
 
 
