@@ -156,9 +156,12 @@ class Commits:
     ----------
     plan : RunPlan
         Of the run.
+    before_commit : callable
+        Called before each: what a log tells of rows is kept before they count.
     """
 
-    def __init__(self, plan: RunPlan) -> None:
+    def __init__(self, plan: RunPlan, *, before_commit: Callable[[], None]) -> None:
+        self._before_commit = before_commit
         self._out = plan.out
         self._begun = plan.begun
         self._committers: dict[str, Committer] = {}
@@ -184,6 +187,7 @@ class Commits:
         OutputError
             If it is full, or a part is not what its writer reported.
         """
+        self._before_commit()
         reach(Point.BEFORE_COMMIT, action.parts[0].shard_id, action.model)
         try:
             event = self._commit(action)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -241,15 +242,20 @@ def drive(
     ):
         observed = journal.before(observe)
         if config.local:
-            LocalDriver(plan, observed).run(interruption)
+            LocalDriver(plan, observed, before_commit=journal.keep).run(interruption)
         else:
             with interruption.during_start(at_once=True):
-                _drive_ray(plan, config, observed, interruption)
+                _drive_ray(plan, config, observed, interruption, before_commit=journal.keep)
     return interruption.signal_number
 
 
 def _drive_ray(
-    plan: RunPlan, config: ExtractConfig, observe: Observer, interruption: Interruption
+    plan: RunPlan,
+    config: ExtractConfig,
+    observe: Observer,
+    interruption: Interruption,
+    *,
+    before_commit: Callable[[], None],
 ) -> None:
     require_tokens(is_local=config.address is None)
     from embedlib.run.cluster import ray_session
@@ -261,4 +267,5 @@ def _drive_ray(
         address=config.address, n_cores=config.n_cores, store_bytes=store_bytes
     ) as is_ours:
         interruption.arm()
-        RayDriver(plan, metered(observe), is_ours=is_ours).run(interruption)
+        driver = RayDriver(plan, metered(observe), before_commit=before_commit, is_ours=is_ours)
+        driver.run(interruption)

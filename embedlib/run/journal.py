@@ -12,6 +12,8 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final
 
@@ -97,6 +99,7 @@ class Journal:
             track_ids=(lambda shard_id: _track_ids(plan, shard_id)) if is_verbose else None,
         )
         self._is_over = threading.Event()
+        self._writing = threading.Lock()
         self._failure = ""
         self._thread = threading.Thread(
             target=self._write_now_and_then, name="embedlib-journal", daemon=True
@@ -140,6 +143,11 @@ class Journal:
         for line in self._lines.of(event, scheduler, now_s=time.monotonic()):
             self._say(line.level, line.text, is_needed=line.is_needed)
 
+    def keep(self) -> None:
+        """Write what the log has and the disk has not: called before the rows count it is about."""
+        with self._writing, self._noted():
+            self._log.flush()
+
     def before(self, observe: Observer) -> Observer:
         """Let somebody else look on as well.
 
@@ -182,9 +190,14 @@ class Journal:
         self._write()
 
     def _write(self) -> None:
-        try:
+        with self._writing, self._noted():
             self._log.flush()
             renew_record(self._out, self._run_id, name=RECORD_FILE, text=self._record().to_json())
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, EmbedlibError) as exc:
             self._failure = one_line(exc)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from embedlib.errors import EmbedlibError
 from embedlib.records import DecodeStats, FeatureChunk
@@ -54,13 +54,17 @@ class LocalDriver:
         What to do.
     observe : Observer
         Called with each event, after the scheduler has seen it.
+    before_commit : callable
+        Called before each commit.
     """
 
-    def __init__(self, plan: RunPlan, observe: Observer) -> None:
+    def __init__(
+        self, plan: RunPlan, observe: Observer, *, before_commit: Callable[[], None]
+    ) -> None:
         self._plan = plan
         self._observe = observe
         self._scheduler = plan.scheduler()
-        self._commits = Commits(plan)
+        self._commits = Commits(plan, before_commit=before_commit)
         self._streams: dict[str, Generator[FeatureChunk, None, DecodeStats]] = {}
         self._chunks: dict[tuple[str, int], FeatureChunk] = {}
         self._n_chunks: dict[str, int] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -66,15 +66,24 @@ class RayDriver:
         What to do.
     observe : Observer
         Called with each event, after the scheduler has seen it.
+    before_commit : callable
+        Called before each commit, by a thread.
     is_ours : bool
         Whether the cluster was started on this machine for this run.
     """
 
-    def __init__(self, plan: RunPlan, observe: Observer, *, is_ours: bool) -> None:
+    def __init__(
+        self,
+        plan: RunPlan,
+        observe: Observer,
+        *,
+        before_commit: Callable[[], None],
+        is_ours: bool,
+    ) -> None:
         self._plan = plan
         self._observe = observe
         self._scheduler = plan.scheduler()
-        self._commits = Commits(plan)
+        self._commits = Commits(plan, before_commit=before_commit)
         self._background = Background()
         self._members = Membership()
         self._workers = Workers(

@@ -45,6 +45,10 @@ def part_of(
     return make
 
 
+def keep_nothing() -> None:
+    """There is no log to be kept before a commit."""
+
+
 def plan_of(out: Path, *models: str, shards: dict[str, str]) -> RunPlan:
     """Plan tracks by shard, each a letter, for models that need no weights."""
     tracks = PlannedTracks()
@@ -83,7 +87,10 @@ def test_a_begun_shard_is_not_done_because_another_driver_was_faster_elsewhere(
     tmp_path: Path, part_of: Callable[..., PartResult]
 ) -> None:
     commit_parts(tmp_path, "tiny", [part_of(tmp_path, "a")])
-    commits = Commits(plan_of(tmp_path, "tiny", shards={"s": "ab", "t": "c", "u": "d"}))
+    commits = Commits(
+        plan_of(tmp_path, "tiny", shards={"s": "ab", "t": "c", "u": "d"}),
+        before_commit=keep_nothing,
+    )
     theirs = [part_of(tmp_path, "c", shard_id="t"), part_of(tmp_path, "d", shard_id="u")]
     commit_parts(tmp_path, "tiny", theirs)
     late = part_of(tmp_path, "c", shard_id="t", attempt_id="late")
@@ -95,6 +102,8 @@ def test_a_begun_shard_is_done_when_its_part_is_committed(
     tmp_path: Path, part_of: Callable[..., PartResult]
 ) -> None:
     commit_parts(tmp_path, "tiny", [part_of(tmp_path, "a")])
-    commits = Commits(plan_of(tmp_path, "tiny", shards={"s": "ab", "t": "c"}))
+    commits = Commits(
+        plan_of(tmp_path, "tiny", shards={"s": "ab", "t": "c"}), before_commit=keep_nothing
+    )
     parts = (part_of(tmp_path, "ab"), part_of(tmp_path, "c", shard_id="t"))
     assert commits.carry_out(Commit("tiny", parts)) == Committed("tiny", ("s", "t"))

@@ -109,6 +109,17 @@ def test_the_last_record_says_how_far_it_came_and_that_it_is_done(plan: RunPlan)
     assert [(pool.model, pool.n_workers) for pool in record.standing.pools] == [("m", 1), ("n", 1)]
 
 
+def test_what_is_said_of_rows_is_kept_before_they_are_committed(
+    plan: RunPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOCAL_EVERY_S", 60.0)
+    with journal_of(plan) as journal:
+        scheduler = with_workers(plan, journal)
+        feed(written("m"), scheduler, journal)
+        journal.keep()
+        assert [line for line in log_of(plan) if "model=m" in line and line.endswith("written")]
+
+
 def test_an_error_is_named_without_credentials(plan: RunPlan) -> None:
     with pytest.raises(RunError), journal_of(plan):
         raise RunError("no answer from s3://key:secret@bucket/a")
