@@ -9,7 +9,7 @@ from typing import Any
 import ray
 
 from embedlib.records import DecodeStats, Shard
-from embedlib.run.events import Decoded, DecodeEnded
+from embedlib.run.events import AttemptFailed, Decoded, DecodeEnded
 from embedlib.run.job import DecodeJob
 
 _AHEAD_ITEMS = 4
@@ -72,7 +72,7 @@ class Streams:
         stream = self._streams.get(attempt_id)
         return stream.decoder_id if stream else ""
 
-    async def take(self, attempt_id: str) -> Decoded | DecodeEnded | None:
+    async def take(self, attempt_id: str) -> Decoded | DecodeEnded | AttemptFailed | None:
         """Wait for the next chunk of an attempt that is being decoded.
 
         Parameters
@@ -82,17 +82,27 @@ class Streams:
 
         Returns
         -------
-        event : Decoded, DecodeEnded or None
+        event : Decoded, DecodeEnded, AttemptFailed or None
             What came; None when the attempt was given up meanwhile.
+
+        Raises
+        ------
+        RayError
+            If the decoder, or its code, failed instead.
         """
         stream = self._streams[attempt_id]
-        header = await (await anext(stream.items))
+        try:
+            header = await (await anext(stream.items))
+        except StopAsyncIteration:  # the item before was the error that ended it
+            return AttemptFailed(attempt_id, "decoding ended without its totals")
         if isinstance(header, DecodeStats):
             self._streams.pop(attempt_id, None)
             return DecodeEnded(attempt_id, header)
         chunk = await _next_ref(stream.items)
         if attempt_id not in self._streams:
             return None
+        if chunk == stream.items.completed():  # of a decoder that died after the header
+            await chunk
         seq = stream.n_chunks
         stream.n_chunks += 1
         self._chunks[attempt_id, seq] = chunk

@@ -24,6 +24,7 @@ require_tokens(is_local=True)
 import ray
 from embedlib.cli.app import main
 from embedlib.run import ray_backend, ray_nodes, ray_stalls
+from embedlib.run.actors import ChunkHeader
 
 def start(**resources):
     ray.init(address="local", include_dashboard=False, log_to_driver=False, **resources)
@@ -73,6 +74,23 @@ class Stuck(ray_backend.ModelActor):
 
 ray_backend.ModelActor = Stuck
 start(num_cpus=1)
+main()
+"""
+
+FAILS_AFTER_A_HEADER = """
+folder = pathlib.Path(sys.argv[sys.argv.index("--out") + 1]).parent
+
+class Failing(ray_backend.DecodeActor):
+    def decode(self, shard, job):
+        for item in super().decode(shard, job):
+            yield item
+            if isinstance(item, ChunkHeader) and not (folder / "failed").exists():
+                (folder / "failed").touch()
+                time.sleep(0.5)  # until the driver has the header
+                {failure}
+
+ray_backend.DecodeActor = Failing
+start(num_cpus=2)
 main()
 """
 
@@ -133,3 +151,26 @@ def test_a_stall_is_told_once_with_shard_stage_and_file(
     assert done.returncode == 0, done.stderr
     assert "stage=extract" in line
     assert f"file={(tmp_path / 'stuck').read_text()} tracks=1" in line
+
+
+def test_a_decoder_that_dies_between_a_header_and_its_chunk_is_alone_to_blame(
+    run_script: RunScript, tmp_path: Path
+) -> None:
+    script = FAILS_AFTER_A_HEADER.format(failure="os._exit(1)")
+    done = run_script(script, "--models", MODEL, f"{MODEL}:as=second")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "failed").exists()
+    (line,) = [line for line in done.stderr.splitlines() if line.endswith(" lost")]
+    assert "ActorDiedError" in line
+    assert not lines_of(done, "worker=")  # what is said of a model worker
+
+
+@pytest.mark.slow
+def test_a_decoder_that_fails_between_a_header_and_its_chunk_is_tried_again(
+    run_script: RunScript, tmp_path: Path
+) -> None:
+    script = FAILS_AFTER_A_HEADER.format(failure="raise OSError('no room for the chunk')")
+    done = run_script(script, "--models", MODEL, f"{MODEL}:as=second")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "failed").exists()
+    assert "no room for the chunk" in done.stderr
