@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+import embedlib
 from embedlib.cli import (
     demo,
     doctor,
@@ -69,6 +70,24 @@ app.command("export")(export.export)
 app.command("explore")(explore.explore)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"embedlib {embedlib.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # answered by its callback
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 LISTS = (

@@ -309,7 +309,7 @@ def decoding_line(summary: RunSummary | IndexSummary) -> str:
     for name, done in summary.decoding.items():
         what = _ONE_OF[name] if done == 1 else name.replace("_", " ")
         saved = summary.decoding_saved.get(name, 0)
-        counts.append(f"{done} {what}" + (f" ({saved} saved)" if saved else ""))
+        counts.append(f"{done} {what}" + (f" ({saved} saved)" if saved > 0 else ""))
     return f"audio: {', '.join(counts)}"
 
 

@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import embedlib
 from embedlib.cli.app import app, show_help
 
 HEAVY = ("numpy", "openvino", "pandas", "pyarrow", "pydantic", "ray")
@@ -94,6 +95,11 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
         [sys.executable, "-c", REPORT_LOADED, *arguments], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr.split()) == (0, [])
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    result = CliRunner().invoke(app, ["--version", "extract"])
+    assert (result.exit_code, result.stdout) == (0, f"embedlib {embedlib.__version__}\n")
 
 
 def test_the_help_of_extract_names_its_exit_codes() -> None:

@@ -166,11 +166,12 @@ def test_people_are_told_how_to_continue_after_a_signal() -> None:
     summary = RunSummary(
         run_id="r", out="out", models=("m",), untrained=(), n_tracks=2, n_new=2, n_changed=0,
         n_vanished=1, n_rows=1, n_patches=3, statuses={"ok": 1}, n_failed=0, audio_s=5.0,
-        wall_s=2.0, decoding={"decodes": 1}, decoding_saved={"decodes": 3}, signal_number=2,
+        wall_s=2.0, decoding={"decodes": 1, "resamplings": 2}, signal_number=2,
+        decoding_saved={"decodes": 3, "resamplings": -2},  # the run ended before its parts
     )  # fmt: skip
     rows, audio, vanished, ended = summary_lines(summary)
     assert rows.startswith("1 rows, 3 patches, ")
-    assert audio == "audio: 1 decode (3 saved)"
+    assert audio == "audio: 1 decode (3 saved), 2 resamplings"
     assert "1 have vanished since they were planned" in vanished
     assert "`embedlib index` takes them up" in vanished
     assert ended == "ended early by a signal; run the same command to continue"
