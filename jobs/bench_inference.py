@@ -25,6 +25,7 @@ from embedlib.config import extract_config
 from embedlib.engines.ir_cache import read_or_convert
 from embedlib.engines.ir_convert import convert
 from embedlib.engines.load import load_engine
+from embedlib.engines.openvino_core import openvino_core
 from embedlib.features.front_end import front_end
 from embedlib.features.patch_input import patch_input
 from embedlib.models.folders import CACHE_VARIABLE
@@ -117,12 +118,10 @@ def measure_model(
 
 def measure_inference(job: Mapping[str, Any]) -> dict[str, Any]:
     """Measure each model, and the peak before and after all of them."""
-    from openvino import Core
-
     out = Path(job["out"])
     values = {"sources": [""], "models": job["models"], "out": "", "allow_untrained": True}
     prepared = prepare_models(extract_config({**values, "engine": ENGINE}))
-    core, precisions = Core(), job["precisions"]
+    core, precisions = openvino_core(), job["precisions"]
     peaks = [measure_peaks(core, precisions)]
     models = {}
     for text, one in zip(job["models"], prepared, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from functools import cache
 from typing import Any
 
@@ -16,15 +16,16 @@ def import_openvino() -> Any:
     Returns
     -------
     openvino : module
-        Without its telemetry thread, which looks for the network at import; nothing here may
-        depend on that.
+        Without its telemetry: release 2026.4 reports each import to Google Analytics, from a
+        fork of this process, and writes an identity to the user's home. No variable turns that
+        off; it is left out where its package cannot be imported.
 
     Raises
     ------
     EngineError
         If it is not installed.
     """
-    os.environ.setdefault("OPENVINO_TELEMETRY_DISABLED", "1")
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as exc:

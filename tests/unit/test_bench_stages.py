@@ -11,13 +11,12 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import openvino as ov
 import pytest
-from openvino import opset13 as ops
 
 from embedlib.audio.encode import write_audio
 from embedlib.audio.synth import synthesise_music
 from embedlib.config import read_config
+from embedlib.engines.openvino_core import import_openvino, openvino_core
 from embedlib.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -89,8 +88,10 @@ def run_of(stream_cpu_s: float, **other: Any) -> Any:
     return run(contender="pass", stream_cpu_s=stream_cpu_s, **{**times, **counts, **other})
 
 
-def one_layer(kind: str, **padding: Any) -> ov.Model:
+def one_layer(kind: str, **padding: Any) -> Any:
     """A layer on an image of 8 x 6 with 4 channels, or a dense one from 4 to 5."""
+    ov = import_openvino()
+    ops = importlib.import_module("openvino.opset13")
     weights = np.ones((5, 4, 3, 3), np.float32)
     x = ops.parameter([2, 4, 8, 6], np.float32)
     if kind == "convolution":
@@ -146,7 +147,7 @@ def test_the_peak_of_bf16_is_measured_beside_that_of_f32(
     operations: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operations, "PEAK_S", 0.01)
-    found = operations.measure_peaks(ov.Core(), ["f32", "bf16"])
+    found = operations.measure_peaks(openvino_core(), ["f32", "bf16"])
     assert {len(products) for products in found.values()} == {2}
     assert min(min(products.values()) for products in found.values()) > 1e9
 
