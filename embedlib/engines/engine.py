@@ -40,6 +40,8 @@ class GraphSpec:
         ``f32`` or ``bf16``.
     device : str
         ``cpu``, or ``cuda`` for an NVIDIA card.
+    sha256 : str, optional
+        Hex digest that the file must have, compared by who reads it; any will do where it is None.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class GraphSpec:
     batch_size: int = 1
     precision: str = "f32"
     device: str = "cpu"
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:

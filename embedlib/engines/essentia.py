@@ -119,7 +119,7 @@ def _inspect(spec: GraphSpec) -> tuple[str, tuple[int | None, ...]]:
 
     A rank is None where it follows only from running the graph, or on a further port.
     """
-    graph = parse_graph(read_weights(spec.path), origin=str(spec.path))
+    graph = parse_graph(read_weights(spec.path, expected=spec.sha256), origin=str(spec.path))
     flag = next(iter(flags(graph)), "")
     graph = cut(
         graph,

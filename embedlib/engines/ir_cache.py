@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,12 +20,11 @@ from typing import Any
 from embedlib.engines.engine import GraphSpec
 from embedlib.errors import ModelError
 from embedlib.models.folders import cache_folder
-from embedlib.models.locks import checked_sha256, file_sha256
+from embedlib.models.locks import file_sha256
 
 CONVERSION_VERSION = 3
 """Raise it when the same graph file comes out as another model: kept ones are made again."""
 
-_SHA256 = re.compile("[0-9a-f]{64}")
 _MODEL, _WEIGHTS, _HASHES = "model.xml", "model.bin", "sha256.json"
 
 
@@ -43,7 +42,8 @@ def ir_folder() -> Path:
 def read_or_convert(core: Any, spec: GraphSpec, *, convert: Callable[..., Any]) -> Any:
     """Give the converted model of a graph, from the cache where it is there.
 
-    It is kept there otherwise; a cache that cannot be written to is done without.
+    It is kept there otherwise; a cache that cannot be written to is done without. The file is not
+    read where the spec names its hash and its model is kept.
 
     Parameters
     ----------
@@ -64,29 +64,24 @@ def read_or_convert(core: Any, spec: GraphSpec, *, convert: Callable[..., Any]) 
     WeightsMissingError
         If there is no such file.
     HashMismatchError
-        If the file is named after a hash that it has not.
+        If the file has to be read, and is not the one that the spec names.
     ModelError
         If the file cannot be read, or is no graph that can be converted.
     RuntimeError
         If OpenVINO cannot read the graph.
     """
-    sha256 = _graph_sha256(spec.path)
-    folder = ir_folder() / _key(spec, sha256)
+    if spec.sha256 is None:  # neither a name nor a time of change proves what is in a file
+        spec = replace(spec, sha256=file_sha256(spec.path))
+    folder = ir_folder() / _key(spec)
     kept = _read(core, folder)
-    return _keep(core, convert(spec, sha256=sha256), folder) if kept is None else kept
+    return _keep(core, convert(spec), folder) if kept is None else kept
 
 
-def _graph_sha256(path: Path) -> str:
-    # Hashed at each load: neither a name nor a time of change proves what is in a file. A file
-    # that is named after its hash, as workers name theirs, must have it.
-    return checked_sha256(path, expected=path.stem if _SHA256.fullmatch(path.stem) else None)
-
-
-def _key(spec: GraphSpec, sha256: str) -> str:
+def _key(spec: GraphSpec) -> str:
     import openvino
 
     made_of = [
-        sha256,
+        spec.sha256,
         spec.input_node,
         spec.output_nodes,
         spec.patch_shape,

@@ -6,7 +6,6 @@ graph, the names of inner nodes and of Identity nodes are gone.
 
 from __future__ import annotations
 
-import hashlib
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
@@ -19,19 +18,17 @@ from embedlib.models.blocking import give_frames_in_blocks
 from embedlib.models.cut import cut, fix_batch
 from embedlib.models.dead.fold import fold_dead_filters
 from embedlib.models.graph import parse_graph
-from embedlib.models.locks import read_weights, require_sha256
+from embedlib.models.locks import read_weights
 from embedlib.models.tensors import node_of, tensor_name
 
 
-def convert(spec: GraphSpec, *, sha256: str) -> Any:
+def convert(spec: GraphSpec) -> Any:
     """Convert what lies between the input and the outputs of a graph file.
 
     Parameters
     ----------
     spec : GraphSpec
         The graph and what to read from it.
-    sha256 : str
-        Hex digest of the file, so that nothing else is converted under its name.
 
     Returns
     -------
@@ -41,7 +38,7 @@ def convert(spec: GraphSpec, *, sha256: str) -> Any:
     Raises
     ------
     HashMismatchError
-        If the file is another one by now.
+        If the file is not the one that the spec names.
     ModelError
         If the file is no harmless graph, or lacks the nodes.
     EngineError
@@ -52,7 +49,7 @@ def convert(spec: GraphSpec, *, sha256: str) -> Any:
     try:
         # OpenVINO 2026.4 takes no TensorFlow graph from memory.
         with NamedTemporaryFile(suffix=".pb") as file:
-            _write_cut(file, spec, sha256=sha256)
+            _write_cut(file, spec)
             return _read(file, spec)
     except OSError as exc:
         raise EngineError(
@@ -61,9 +58,9 @@ def convert(spec: GraphSpec, *, sha256: str) -> Any:
         ) from exc
 
 
-def _write_cut(file: IO[bytes], spec: GraphSpec, *, sha256: str) -> None:
+def _write_cut(file: IO[bytes], spec: GraphSpec) -> None:
     """Write the part of the graph that is run; nothing of it stays in memory."""
-    graph = parse_graph(_read_same(spec, sha256=sha256), origin=str(spec.path))
+    graph = parse_graph(read_weights(spec.path, expected=spec.sha256), origin=str(spec.path))
     graph = cut(
         graph,
         input_node=spec.input_node,
@@ -100,9 +97,3 @@ def _read_graph(graph: GraphDef, spec: GraphSpec) -> Any:
     with NamedTemporaryFile(suffix=".pb") as file:
         _write(file, copied, spec)
         return _read(file, spec)
-
-
-def _read_same(spec: GraphSpec, *, sha256: str) -> bytes:
-    data = read_weights(spec.path)
-    require_sha256(hashlib.sha256(data).hexdigest(), expected=sha256, origin=str(spec.path))
-    return data

@@ -129,7 +129,7 @@ def _read_model(spec: GraphSpec) -> OnnxModel:
 
     if is_onnx_file(spec.path):
         return read_onnx(
-            read_weights(spec.path),
+            read_weights(spec.path, expected=spec.sha256),
             origin=spec.path.name,
             input_node=spec.input_node,
             outputs=spec.output_nodes,
@@ -141,7 +141,7 @@ def _read_model(spec: GraphSpec) -> OnnxModel:
 def _cut_graph(spec: GraphSpec) -> GraphDef:
     """Read the part of a graph that is run; nothing else of the file stays in memory."""
     graph = cut(
-        parse_graph(read_weights(spec.path), origin=str(spec.path)),
+        parse_graph(read_weights(spec.path, expected=spec.sha256), origin=str(spec.path)),
         input_node=spec.input_node,
         outputs=spec.output_nodes,
         patch_shape=spec.patch_shape,

@@ -114,11 +114,11 @@ def _reason(exc: Exception) -> str:
     return next(telling, lines[-1] if lines else type(exc).__name__)
 
 
-def _convert(spec: GraphSpec, *, sha256: str) -> Any:
+def _convert(spec: GraphSpec) -> Any:
     # Whoever finds a kept model needs nothing that reads a GraphDef: 0.2 s and 30 MiB.
     from embedlib.engines.ir_convert import convert
 
-    return convert(spec, sha256=sha256)
+    return convert(spec)
 
 
 def _properties(spec: GraphSpec) -> dict[str, Any]:

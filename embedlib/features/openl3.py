@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import fft, sparse
 
 from embedlib.errors import ConfigError
 from embedlib.features.mel import MelBands, mel_filterbank
@@ -127,7 +127,7 @@ def _spectra(patch: Float32, *, lead_samples: int) -> Iterator[NDArray[np.comple
     samples[lead_samples : lead_samples + WINDOW_SAMPLES] = patch[:, 0]
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME_SAMPLES)[::HOP_SAMPLES]
     for start in range(0, N_FRAMES, BLOCK_FRAMES):
-        yield fft.rfft(frames[start : start + BLOCK_FRAMES] * _window())
+        yield scipy.fft.rfft(frames[start : start + BLOCK_FRAMES] * _window())
 
 
 def _powers(spectra: NDArray[np.complex64]) -> Float32:
@@ -153,6 +153,6 @@ def _window() -> Float32:
 
 
 @cache
-def _filterbank(bands: MelBands) -> sparse.csr_array:
+def _filterbank(bands: MelBands) -> scipy.sparse.csr_array:
     # Sparse for the reasons given in `embedlib.features.log_mel`.
-    return sparse.csr_array(mel_filterbank(bands, n_fft=FRAME_SAMPLES, sr_hz=SR_HZ))
+    return scipy.sparse.csr_array(mel_filterbank(bands, n_fft=FRAME_SAMPLES, sr_hz=SR_HZ))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from scipy import fft
+import scipy
 
 from embedlib.errors import ConfigError, EngineError
 from embedlib.records import Float32
@@ -144,7 +144,7 @@ def _transform(y: Float32, *, out: Float32) -> None:
     frames = np.lib.stride_tricks.sliding_window_view(y, FRAME_SAMPLES)[::HOP_SAMPLES]
     for start in range(0, N_FRAMES, BLOCK_FRAMES):
         stop = start + BLOCK_FRAMES
-        spectra = fft.rfft(frames[start:stop] * _window())
+        spectra = scipy.fft.rfft(frames[start:stop] * _window())
         out[start:stop] = np.abs(spectra[:, :N_BINS])
 
 

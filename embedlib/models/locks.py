@@ -13,13 +13,15 @@ from uuid import uuid4
 from embedlib.errors import HashMismatchError, ModelError, WeightsMissingError
 
 
-def read_weights(path: Path) -> bytes:
+def read_weights(path: Path, *, expected: str | None = None) -> bytes:
     """Read a weight file.
 
     Parameters
     ----------
     path : Path
         The file.
+    expected : str, optional
+        What the hash of these bytes must be.
 
     Returns
     -------
@@ -28,13 +30,19 @@ def read_weights(path: Path) -> bytes:
 
     Raises
     ------
+    HashMismatchError
+        If it differs; the message names both.
     WeightsMissingError
         If there is no such file.
     ModelError
         If it cannot be read.
     """
     with _refusals(path):
-        return path.read_bytes()
+        data = path.read_bytes()
+    if expected:
+        found = hashlib.sha256(data).hexdigest()
+        require_sha256(found, expected=expected, origin=str(path))
+    return data
 
 
 def checked_sha256(path: Path, *, expected: str | None) -> str:

@@ -21,7 +21,7 @@ from embedlib.engines.memory import WAY_OUT
 from embedlib.errors import BatchMemoryError, EngineError, ModelError
 from embedlib.features.readout import Readout, readout
 from embedlib.models.folders import cache_folder
-from embedlib.models.locks import file_sha256, require_sha256, write_atomically
+from embedlib.models.locks import write_atomically
 from embedlib.models.spec import Output
 from embedlib.records import Float32
 from embedlib.run.job import HeadJob, ModelJob
@@ -67,16 +67,10 @@ def graph_file(graph: bytes | str, job: ModelJob) -> Path:
     Returns
     -------
     path : Path
-        A file with that content.
-
-    Raises
-    ------
-    HashMismatchError
-        If the file was replaced since.
+        Who reads it compares its hash with that of the job.
     """
     if isinstance(graph, bytes):
         return materialise(graph, folder=_graphs_folder(), suffix=job.graph_suffix)
-    require_sha256(file_sha256(Path(graph)), expected=job.graph_sha256, origin=graph)
     return Path(graph)
 
 
@@ -103,6 +97,7 @@ def graph_spec(job: ModelJob, graph: Path) -> GraphSpec:
         batch_size=job.batch_size,
         precision=job.precision,
         device=job.device,
+        sha256=job.graph_sha256,
     )
 
 
@@ -271,12 +266,14 @@ class _Head:
 
 
 def _load_head(head: HeadJob, job: ModelJob) -> _Head:
+    path = materialise(head.graph, folder=_graphs_folder())
     spec = GraphSpec(
-        path=materialise(head.graph, folder=_graphs_folder()),
+        path=path,
         input_node=head.input_node,
         output_nodes=(head.output_node,),
         patch_shape=head.input_shape,
         batch_size=job.batch_size,
         device=job.device,
+        sha256=path.stem,
     )
     return _Head(head, load_engine(job.engine, spec))

@@ -8,7 +8,6 @@ from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from embedlib.catalog.stores import Place, StorePath
@@ -79,6 +78,8 @@ def read_rows(paths: Sequence[Place], columns: Sequence[str], *, where: pc.Expre
     RunError
         If a store does not answer.
     """
+    import pyarrow.dataset as ds  # loads pandas, where that is installed
+
     folder, wanted = paths[0].parent, list(columns)
     with readable(folder):
         if not isinstance(folder, StorePath):

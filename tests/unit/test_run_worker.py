@@ -20,7 +20,7 @@ from embedlib.errors import EngineError, HashMismatchError, ModelError
 from embedlib.models.spec import ACTIVATIONS, EMBEDDINGS, Output
 from embedlib.records import DecodedTrack, FeatureChunk, Segment, Shard, Status, Track
 from embedlib.run.job import DecodeJob, ModelJob
-from embedlib.run.model import graph_file, materialise
+from embedlib.run.model import materialise
 from embedlib.run.prepare import model_job
 from embedlib.run.resolve import Prepared, prepare_models
 from embedlib.run.worker import ModelWorker
@@ -171,11 +171,15 @@ def test_a_graph_that_gives_other_lengths_than_its_table_is_refused(
         worker.embed("a0", make_chunk(0))
 
 
-def test_a_graph_that_was_replaced_since_is_refused(job: ModelJob, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["openvino", "essentia", "onnxruntime"])
+def test_a_graph_that_was_replaced_since_is_refused(
+    engine: str, job: ModelJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBEDLIB_CACHE", str(tmp_path / "nothing-kept"))
     path = tmp_path / "graph.pb"
     path.write_bytes(b"another graph")
     with pytest.raises(HashMismatchError, match=r"graph\.pb"):
-        graph_file(str(path), job)
+        ModelWorker(replace(job, engine=engine), path)
 
 
 def test_a_graph_is_put_on_a_node_under_its_hash(tmp_path: Path) -> None:
