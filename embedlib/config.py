@@ -96,8 +96,8 @@ class ExtractConfig(BaseModel):
         A running Ray cluster; None starts one on this machine.
     n_cores : int > 0 or None
         Cores to use on this machine; None for all.
-    budget_mb : int > 0
-        Limit for decoded audio in flight.
+    budget_mb : int >= 4
+        Limit for decoded audio in flight, in MiB: a chunk at least.
     worker_memory_mb : int > 0
         Memory of a worker of its own, beyond which it is replaced when it is between two shards.
     pool_min, pool_max : int > 0, int > 0 or None
@@ -161,7 +161,7 @@ class ExtractConfig(BaseModel):
     local: bool = False
     address: str | None = None
     n_cores: int | None = Field(default=None, ge=1)
-    budget_mb: int = Field(default=256, ge=1)
+    budget_mb: int = Field(default=256, ge=4)
     worker_memory_mb: int = Field(default=WORKER_MEMORY_MB, ge=1)
     pool_min: int = Field(default=1, ge=1)
     pool_max: int | None = Field(default=None, ge=1)

@@ -161,7 +161,7 @@ class Bench:
         ours, theirs = (read_tables(outs[device]) for device in ("cuda", "cpu"))
         found = [parity(ours[model], theirs[model]) for model in theirs]
         pairs = tuple((each["min_cosine"], each["max_relative_l2"]) for each in found)
-        return pairs, runs[0].audio_s / len(theirs)
+        return pairs, runs[0].audio_s
 
     def run(self, name: str, audio: Path, *, device: str, out: Path) -> Run:
         """Run a group in a process of its own."""
@@ -188,7 +188,7 @@ class Bench:
             self.run(name, audio, device="cuda", out=self.scratch / f"{name} round {number}")
             for number in range(1, self.config.rounds + 1)
         ]
-        speeds = tuple(each.stream_audio_s / each.stream_s / len(parities) for each in runs)
+        speeds = tuple(each.stream_audio_s / each.stream_s for each in runs)
         return Measured(speeds, parities), runs
 
 

@@ -47,6 +47,9 @@ LOCAL_BLOCK_BYTES = 1 << 17
 REMOTE_BLOCK_BYTES = 8 << 20
 """One request to a store per block: large enough to hide its latency, small enough for memory."""
 
+UNANNOUNCED_BYTES = 4 << 30
+"""Most that is taken of a file whose server tells no size: as much as a WAV file can hold."""
+
 UNREADABLE_ERRNOS = frozenset(
     {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 )
@@ -139,7 +142,7 @@ def local_copy(
     MissingAudioError
         If there is no such file.
     UnreadableAudioError
-        If the local file system refuses to hand it out, or it lies where it may not.
+        If the local file system refuses to hand it out, it lies where it may not, or it has no end.
     ChangedAudioError
         If it is not the version that was planned.
     AudioDeadlineError
@@ -199,7 +202,8 @@ def _download(store: AbstractFileSystem, path: str, copy: IO[bytes], track: Trac
         planned = _planned(track, _sight_remote(store, path))
         # Without a cache, which would hold a second and larger block.
         with store.open(path, "rb", cache_type="none") as source:
-            content_hash = _hash_blocks(source, REMOTE_BLOCK_BYTES, keep=copy.write)
+            keep = _within(planned.size, copy, name=name)
+            content_hash = _hash_blocks(source, REMOTE_BLOCK_BYTES, keep=keep)
         _compare(_sight_remote(store, path), planned, name=name)
     except FileNotFoundError as exc:
         raise refusal_behind(exc) or _missing(name) from exc
@@ -219,6 +223,23 @@ def _hash_blocks(
         if keep is not None:
             keep(block)
     return f"sha256:{digest.hexdigest()}"
+
+
+def _within(size: int, copy: IO[bytes], *, name: str) -> Callable[[bytes], None]:
+    """Make what writes blocks, and refuses those of a stream that does not end where it should."""
+
+    def keep(block: bytes) -> None:
+        n_bytes = copy.tell() + len(block)
+        if size != -1 and n_bytes > size:
+            raise _changed(name, f"more than {size} bytes came, {size} were planned")
+        if n_bytes > UNANNOUNCED_BYTES and size == -1:
+            raise UnreadableAudioError(
+                f"{name} gave {n_bytes} bytes without an end, and its server tells no size",
+                fix="bring the file to a disk or a store, and list it there",
+            )
+        copy.write(block)
+
+    return keep
 
 
 def _look_at_clock(path: str, cpu_deadline_s: float) -> Callable[[bytes], None]:

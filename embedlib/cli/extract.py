@@ -112,7 +112,7 @@ def extract(
     ] = None,
     n_cores: Annotated[int | None, typer.Option(help="Cores to use on this machine.")] = None,
     budget_mb: Annotated[
-        int | None, typer.Option(help="Limit for decoded audio in flight, in MiB.")
+        int | None, typer.Option(help="Limit for decoded audio in flight, in MiB; 4 or more.")
     ] = None,
     worker_memory_mb: Annotated[
         int | None, typer.Option(help="Memory at which a worker is replaced, in MiB.")

@@ -115,9 +115,9 @@ def stream_of(
     Examples
     --------
     >>> from embedlib.run.scenario import MODELS
-    >>> stream = stream_of([MODELS["msd-vgg-1"]], audio_s=60.0, decoder_id="w1")
+    >>> stream = stream_of([MODELS["msd-vgg-1"]], audio_s=240.0, decoder_id="w1")
     >>> [(round(chunk.audio_s, 1), chunk.n_bytes) for chunk in stream.chunks]
-    [(43.7, 1048576), (16.3, 391424)]
+    [(174.8, 4194304), (65.2, 1565696)]
     """
     rates = {model.front_end: model.frame_bytes for model in models}
     chunks = [chunk for name, rate in rates.items() for chunk in _chunks(name, rate, audio_s)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ import aiohttp
 import pytest
 from aiohttp.resolver import ThreadedResolver
 
+from embedlib.audio import fetch
 from embedlib.audio.fetch import local_copy
 from embedlib.catalog import http_guard
 from embedlib.catalog.http_guard import MAX_REDIRECTS, HttpGuard
@@ -32,6 +34,7 @@ class Server:
 
     url: str
     files: dict[str, bytes] = field(default_factory=dict)
+    endless: set[str] = field(default_factory=set)
     redirects: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
@@ -45,6 +48,13 @@ def handler_of(server: Server) -> type[http.server.BaseHTTPRequestHandler]:
                 self.send_header("Location", server.redirects[self.path])
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+                return
+            if self.path in server.endless:
+                self.send_response(200)
+                self.end_headers()
+                with suppress(ConnectionError):
+                    while self.command == "GET":
+                        self.wfile.write(AUDIO * 1000)
                 return
             content = server.files.get(self.path)
             self.send_response(404 if content is None else 200)
@@ -217,6 +227,14 @@ def test_a_circle_of_redirects_ends(named: Server) -> None:
     named.redirects["/old.wav"] = "/old.wav"
     url = f"{named.url}/old.wav"
     with pytest.raises(UnreadableAudioError, match=f"more than {MAX_REDIRECTS} times"):
+        fetched(url, url)
+
+
+def test_a_stream_without_end_is_given_up(named: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "UNANNOUNCED_BYTES", 20 << 20)
+    named.endless.add("/radio.mp3")
+    url = f"{named.url}/radio.mp3"
+    with pytest.raises(UnreadableAudioError, match=r"radio\.mp3 gave \d+ bytes without an end"):
         fetched(url, url)
 
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,17 @@ def test_an_object_that_is_replaced_while_it_is_read_is_changed(
 
     monkeypatch.setattr(EtagStore, "_open", replaced_after_open)
     with pytest.raises(ChangedAudioError), local_copy(remote("etag://song.flac", CONTENT)):
+        pass
+
+
+def test_an_object_that_gives_more_than_it_announced_is_changed(
+    etag_store: EtagStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etag_store.pipe_file("/song.flac", CONTENT)
+    whole = EtagStore.info
+    monkeypatch.setattr(EtagStore, "info", lambda *args: {**whole(*args), "size": 10})
+    track = replace(remote("etag://song.flac", CONTENT), size=10)
+    with pytest.raises(ChangedAudioError, match="more than 10 bytes came"), local_copy(track):
         pass
 
 

@@ -60,7 +60,7 @@ def test_an_unknown_key_is_named_with_the_ones_there_are() -> None:
         ("cpu_deadline_s", -1.0, "cpu_deadline_s=-1.0 is wrong"),
         ("shard_hours", 0.0, "shard_hours=0.0 is wrong"),
         ("n_cores", 0, "n_cores=0 is wrong"),
-        ("budget_mb", 0, "budget_mb=0 is wrong"),
+        ("budget_mb", 3, "budget_mb=3 is wrong"),
         ("max_failed", -1, "max_failed=-1 is wrong"),
         ("local", "yes", "local='yes' is wrong"),
     ],
