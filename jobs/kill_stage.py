@@ -30,8 +30,8 @@ PAIR = ("untrained-msd-musicnn-1", "untrained-deepsquare-k16-3")
 HOPS = {"untrained-msd-musicnn-1": 46, "untrained-deepsquare-k16-3": 128}
 """Frames between patches: so many that a run has work left when its first shard is committed."""
 
-N_CLIPS, LONG_S, SR_HZ = 8, 48.0, 16_000
-"""One clip is longer than a chunk of MusiCNN's frames, which hold 43 s."""
+N_CLIPS, LONG_S, SR_HZ = 8, 180.0, 16_000
+"""One clip is longer than a chunk of MusiCNN's frames, which hold 175 s."""
 
 SHARD_HOURS = "1e-9"
 """A shard for each clip, short as they are: a run is killed between two of them."""
